@@ -1,0 +1,1 @@
+"""What the operator chose: frozen values, read once at start and handed down."""

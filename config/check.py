@@ -1,0 +1,133 @@
+"""The rules that join several keys, or look into a value: what types alone cannot refuse."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from config.platforms import Amazon, Apple, Google
+from config.problems import Problem
+from config.settings import App, Settings, Subscriber
+
+APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""An app's name is a segment of its webhook address."""
+TOPIC_ARN = re.compile(r"arn:aws(-[a-z]+)*:sns:[a-z]{2}(-[a-z]+)+-\d+:\d{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?")
+"""https://docs.aws.amazon.com/sns/latest/dg/sns-create-topic.html"""
+SUBSCRIPTION = re.compile(r"projects/[^/\s]+/subscriptions/[^/\s]+")
+"""https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions"""
+SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret starts with
+SECRET_BYTES_MIN = 24
+"""Standard Webhooks asks for 24 to 64 random bytes: https://github.com/standard-webhooks/standard-webhooks"""
+BROKER_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
+STORE_SCHEMES = ("sqlite", "postgresql")
+TOKEN_CHARACTERS_MIN = 16
+
+
+def problems(settings: Settings) -> Iterator[Problem]:
+    """Find what makes a well-typed configuration unusable."""
+    yield from _server(settings)
+    yield from _tokens(settings)
+    for name, app in settings.apps.items():
+        yield from _app(name, app)
+    for index, subscriber in enumerate(settings.subscribers):
+        yield from _subscriber(index, subscriber, settings)
+
+
+def warnings(settings: Settings) -> Iterator[Problem]:
+    """Find what is allowed and yet hardly meant: for `clawback doctor` and the start of `clawback run`."""
+    if not settings.apps:
+        yield Problem(("apps",), "is empty: every webhook is answered 404")
+    if not settings.admin.tokens:
+        yield Problem(("admin", "tokens"), "is empty: the API and the console answer nobody")
+    for index, token in enumerate(settings.admin.tokens):
+        if len(token) < TOKEN_CHARACTERS_MIN:
+            yield Problem(("admin", "tokens", str(index)), f"is shorter than {TOKEN_CHARACTERS_MIN} characters")
+    for name, app in settings.apps.items():
+        for platform in ("apple", "google", "stripe", "amazon"):
+            if getattr(app, platform) is not None and app.platform(platform) is None:
+                yield Problem(
+                    ("apps", name, platform), "is there without what proves its sender: it is off and answers 404"
+                )
+        if not app.products:
+            yield Problem(("apps", name, "products"), "is empty: no purchase of this app gives any entitlement")
+
+
+def _server(settings: Settings) -> Iterator[Problem]:
+    server = settings.server
+    if server.admin_port and server.admin_port == server.port:
+        yield Problem(("server", "admin_port"), "is the port itself; 0 puts both on one")
+    scheme = urlsplit(settings.broker.url).scheme
+    if settings.broker.url != "embedded" and scheme not in BROKER_SCHEMES:
+        yield Problem(("broker", "url"), f"is neither embedded nor one of {_schemes(BROKER_SCHEMES)}")
+    if urlsplit(settings.store.url).scheme.partition("+")[0] not in STORE_SCHEMES:
+        yield Problem(("store", "url"), f"is none of {_schemes(STORE_SCHEMES)}")
+    elif settings.store.url in {"sqlite://", "sqlite:///", "sqlite:///:memory:"}:
+        yield Problem(("store", "url"), "names no file, and a database in memory keeps nothing and shares nothing")
+
+
+def _tokens(settings: Settings) -> Iterator[Problem]:
+    for index, token in enumerate(settings.admin.tokens):
+        if not token:
+            yield Problem(("admin", "tokens", str(index)), "is empty, and an empty token would let everybody in")
+
+
+def _app(name: str, app: App) -> Iterator[Problem]:
+    at = ("apps", name)
+    if not APP_NAME.fullmatch(name):
+        yield Problem(at, "is no name for an app: letters, digits, dot, dash and underscore, at most 64")
+    if app.apple is not None:
+        yield from _apple((*at, "apple"), app.apple)
+    if app.google is not None:
+        yield from _google((*at, "google"), app.google)
+    if app.amazon is not None:
+        yield from _amazon((*at, "amazon"), app.amazon)
+
+
+def _apple(at: tuple[str, ...], apple: Apple) -> Iterator[Problem]:
+    if apple.enabled and "Production" in apple.environments and not apple.app_apple_id:
+        yield Problem(
+            (*at, "app_apple_id"),
+            'is 0, and production notifications are checked against it; set it, or environments = ["Sandbox"]',
+        )
+
+
+def _google(at: tuple[str, ...], google: Google) -> Iterator[Problem]:
+    for index, name in enumerate(google.subscriptions):
+        if not SUBSCRIPTION.fullmatch(name):
+            yield Problem((*at, "subscriptions", str(index)), "is not projects/…/subscriptions/…")
+
+
+def _amazon(at: tuple[str, ...], amazon: Amazon) -> Iterator[Problem]:
+    for index, arn in enumerate(amazon.topic_arns):
+        if arn and not TOPIC_ARN.fullmatch(arn):
+            yield Problem((*at, "topic_arns", str(index)), "is not arn:aws:sns:REGION:12-DIGIT-ACCOUNT:TOPIC")
+
+
+def _subscriber(index: int, subscriber: Subscriber, settings: Settings) -> Iterator[Problem]:
+    at = ("subscribers", str(index))
+    if subscriber.app not in settings.apps:
+        apps = ", ".join(settings.apps) or "none"
+        yield Problem((*at, "app"), f"names {subscriber.app!r}, which is not an app here (there: {apps})")
+    url = urlsplit(subscriber.url)
+    if url.scheme not in {"http", "https"} or not url.hostname:
+        yield Problem((*at, "url"), "is not an http:// or https:// address")
+    if not subscriber.secrets:
+        yield Problem((*at, "secrets"), "is empty, and what is sent is always signed")
+    for number, secret in enumerate(subscriber.secrets):
+        if wrong := _secret_mistake(secret):
+            yield Problem((*at, "secrets", str(number)), wrong)
+
+
+def _secret_mistake(secret: str) -> str | None:
+    if not secret.startswith(SECRET_PREFIX):
+        return f"does not start with {SECRET_PREFIX}"
+    try:
+        size = len(base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True))
+    except binascii.Error:
+        return f"is not base64 after {SECRET_PREFIX}"
+    return None if size >= SECRET_BYTES_MIN else f"holds {size} bytes; at least {SECRET_BYTES_MIN} are needed"
+
+
+def _schemes(names: tuple[str, ...]) -> str:
+    return ", ".join(f"{name}://" for name in names)

@@ -1,0 +1,30 @@
+"""What the business decides about money that goes back, with the defaults a careful one would choose."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from config.section import Section
+
+Effect = Literal["keep", "suspend", "revoke"]
+
+
+class Policy(Section):
+    """The rules of one app. Every decision records the name of the rule that made it."""
+
+    full_refund: Effect = "revoke"
+    """A refund of everything that was paid, or of an amount nobody can compare."""
+    partial_refund: Effect = "keep"
+    """A refund of less than `full_refund_from_percent` of what was paid."""
+    full_refund_from_percent: int = Field(default=100, ge=1, le=100)
+    """The refunded share from which several partial refunds, or one, count as a full one."""
+    prorated_refund: Effect = "revoke"
+    """The unused time of a subscription was paid back: what is left of the period was not paid for."""
+    pending_refund: Effect = "keep"
+    """A refund that is on its way and may still fail."""
+    chargeback_opened: Effect = "suspend"
+    """The bank took the money back, the case is open."""
+    chargeback_lost: Effect = "revoke"
+    """The case was lost."""
+    inquiry_opened: Effect = "keep"
+    """The bank asks, no money has moved."""

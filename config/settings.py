@@ -1,0 +1,98 @@
+"""The whole configuration as one frozen value. `config/load.py` reads it from a file and the environment."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from config.platforms import Amazon, Apple, Google, Stripe
+from config.policy import Policy
+from config.products import Product
+from config.section import Section
+
+
+class Server(Section):
+    """Where the endpoint listens, and what it bears."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    admin_port: int = Field(default=0, ge=0, le=65535)
+    """0: API, console and metrics on the same port; else on their own."""
+    body_timeout_seconds: float = Field(default=10.0, gt=0)
+    """How long a platform may take to send its body."""
+
+
+class Store(Section):
+    """Where the truth is kept."""
+
+    url: str = "sqlite:///clawback-data/clawback.db"
+
+
+class Broker(Section):
+    """Where the hints are queued."""
+
+    url: str = "embedded"
+    """`embedded`, or redis://, rediss://, unix://, redis+sentinel://."""
+    namespace: str = "clawback"
+    """Prefix of every key, so that a server can be shared."""
+
+
+class Admin(Section):
+    """Who may ask."""
+
+    tokens: tuple[str, ...] = Field(default=(), repr=False)
+    """Bearer tokens for /v1 and the console. None configured: everything behind them is closed."""
+    metrics_token: str = Field(default="", repr=False)
+    """Asked for by /metrics and /readyz when set."""
+
+
+class Subscriber(Section):
+    """An app backend that is told."""
+
+    app: str
+    url: str
+    secrets: tuple[str, ...] = Field(default=(), repr=False)
+    """Standard Webhooks secrets, `whsec_` + base64; all sign while rotating."""
+    types: tuple[str, ...] = ("*",)
+    order: Literal["per_customer", "none"] = "per_customer"
+    allow_private: bool = False
+    """Deliver to private, loopback and link-local addresses too."""
+    timeout_seconds: float = Field(default=15.0, gt=0, le=60)
+
+
+class Work(Section):
+    """How the workers share the load."""
+
+    processes: int = Field(default=1, ge=1, le=64)
+    threads: int = Field(default=8, ge=1, le=64)
+    sweep_after_seconds: float = Field(default=10.0, gt=0)
+    """An accepted notification that nobody finished for this long is put on the queue again."""
+    max_attempts: int = Field(default=8, ge=1)
+    """A notification that failed so often is dead: kept, visible, replayable."""
+
+
+class App(Section):
+    """One app: what proves its platforms, what it sells, and its rules."""
+
+    apple: Apple | None = None
+    google: Google | None = None
+    stripe: Stripe | None = None
+    amazon: Amazon | None = None
+    products: dict[str, Product] = Field(default_factory=dict)
+    policy: Policy = Policy()
+
+    def platform(self, name: str) -> Apple | Google | Stripe | Amazon | None:
+        """Give the section of a platform that is on; None: absent, unknown, or without its secret."""
+        section = {"apple": self.apple, "google": self.google, "stripe": self.stripe, "amazon": self.amazon}.get(name)
+        return section if section is not None and section.enabled else None
+
+
+class Settings(Section):
+    """Everything an operator can choose."""
+
+    server: Server = Server()
+    store: Store = Store()
+    broker: Broker = Broker()
+    admin: Admin = Admin()
+    work: Work = Work()
+    apps: dict[str, App] = Field(default_factory=dict)
+    subscribers: tuple[Subscriber, ...] = ()

@@ -1,0 +1,1 @@
+"""The verbs, pure: bytes, values and a clock reading in, values out."""

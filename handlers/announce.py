@@ -1,0 +1,110 @@
+"""Say what changed: one event for each change of an entitlement or a refund, in our words."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, Literal
+
+from schemas.entry import RefundType
+from schemas.resources import Entitlement, EntitlementStatus, Purchase, Refund, RefundStatus
+
+Change = Literal["granted", "renewed", "revoked", "reinstated", "suspended", "expired"]
+
+ENTITLEMENT_CHANGES: Final[dict[tuple[EntitlementStatus | None, EntitlementStatus], Change]] = {
+    (None, "active"): "granted",
+    (None, "suspended"): "suspended",
+    # It was paid back before anyone knew what had been bought: whoever granted it on their own must hear of it.
+    (None, "revoked"): "revoked",
+    (None, "expired"): "expired",
+    ("active", "suspended"): "suspended",
+    ("active", "revoked"): "revoked",
+    ("active", "expired"): "expired",
+    ("suspended", "active"): "reinstated",
+    ("suspended", "revoked"): "revoked",
+    ("suspended", "expired"): "expired",
+    ("revoked", "active"): "reinstated",
+    ("revoked", "suspended"): "suspended",
+    ("revoked", "expired"): "expired",
+    ("expired", "active"): "renewed",
+    ("expired", "suspended"): "suspended",
+    ("expired", "revoked"): "revoked",
+}
+"""What a change of status is called. A pair that is not here is no change."""
+
+REFUND_EVENTS: Final[dict[RefundStatus, str]] = {
+    "to_issue": "refund.requested",
+    "pending": "refund.pending",
+    "requires_action": "refund.pending",
+    "succeeded": "refund.succeeded",
+    "failed": "refund.failed",
+    "canceled": "refund.canceled",
+    "reversed": "refund.reversed",
+}
+CHARGEBACK_EVENTS: Final[dict[RefundStatus, str]] = {
+    "pending": "chargeback.opened",
+    "succeeded": "chargeback.lost",
+    "reversed": "chargeback.won",
+}
+
+
+def entitlement_change(before: Entitlement | None, after: Entitlement) -> Change | None:
+    """Name what happened to an entitlement; None: nothing that anyone must act on."""
+    if before is None or before.status != after.status:
+        change = ENTITLEMENT_CHANGES[before.status if before else None, after.status]
+        bought_anew = before is not None and not _still_behind(before, after)
+        return "granted" if bought_anew and after.active and change in ("reinstated", "renewed") else change
+    return "renewed" if after.active and _outlasts(after.expires_at, before.expires_at) else None
+
+
+def refund_changes(before: Iterable[Refund], after: Iterable[Refund]) -> list[tuple[str, Refund]]:
+    """Name what happened to the refunds of a lineage, one event type per change.
+
+    Money of an unnamed total that a named refund now explains was announced already: the name is no news. A refund
+    that grew is: Apple tells of a second partial refund by raising the share of the first.
+    """
+    known = {refund.id: refund for refund in before}
+    ordered = sorted(after, key=lambda r: (r.updated_at, r.id))
+    announced = _now_under_another_name(known, {refund.id: refund for refund in ordered})
+    changes = []
+    for refund in ordered:
+        earlier = known.get(refund.id)
+        if earlier is not None and earlier.status == refund.status and not _grew(earlier, refund):
+            continue
+        if earlier is None and refund.status == "succeeded" and 0 < (refund.amount or 0) <= announced:
+            announced -= refund.amount or 0
+            continue
+        if named := event_type(refund.type, refund.status):
+            changes.append((named, refund))
+    return changes
+
+
+def event_type(kind: RefundType, status: RefundStatus) -> str | None:
+    """Name the event that tells of a refund in this state."""
+    return CHARGEBACK_EVENTS.get(status) if kind == "chargeback" else REFUND_EVENTS[status]
+
+
+def purchase_behind(after: Entitlement, changed: Sequence[Purchase], key: str) -> Purchase | None:
+    """Choose the purchase an entitlement event shows: the changed one that gives it, else its newest."""
+    giving = {p.id: p for p in changed if key in p.entitlements}
+    return next((giving[i] for i in after.purchases if i in giving), None)
+
+
+def _now_under_another_name(known: Mapping[str, Refund], after: Mapping[str, Refund]) -> int:
+    """Add the money that was announced as gone, and that the same refunds no longer speak for."""
+    gone = [refund for refund in known.values() if refund.status == "succeeded"]
+    kept = {key: refund.amount if refund.status == "succeeded" else None for key, refund in after.items()}
+    return sum(max(0, (r.amount or 0) - (kept.get(r.id, 0) or 0)) for r in gone if kept.get(r.id, 0) is not None)
+
+
+def _grew(earlier: Refund, later: Refund) -> bool:
+    """Tell whether more went back under the same name; learning of an amount or a scope is not that."""
+    more = None not in (earlier.amount, later.amount) and (later.amount or 0) > (earlier.amount or 0)
+    whole = later.scope == "full" and earlier.scope in ("partial", "prorated", "quantity")
+    return later.status == "succeeded" and (more or whole)
+
+
+def _still_behind(before: Entitlement, after: Entitlement) -> bool:
+    """Tell whether the newest purchase behind it was behind it before: then it came back, and was not bought."""
+    return bool(after.purchases) and after.purchases[0] in before.purchases
+
+
+def _outlasts(after: int | None, before: int | None) -> bool:
+    return before is not None and (after is None or after > before)

@@ -1,0 +1,105 @@
+"""Gather the entries of a lineage into its purchases: whatever shares an id is the same purchase.
+
+Sources know a purchase by different ids (a charge, its payment intent, its invoice), and which of them arrives first
+is chance. Grouping all entries by shared ids gives the same purchases in any order of arrival.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from schemas.entry import Entry, EntryKind
+
+RANK: dict[EntryKind, int] = {
+    kind: rank
+    for rank, kind in enumerate(
+        (
+            EntryKind.LINKED,
+            EntryKind.TOLD,
+            # A period that is paid at the very moment at which the last one ran out goes on.
+            EntryKind.LAPSED,
+            EntryKind.PURCHASED,
+            EntryKind.RENEWED,
+            EntryKind.EXPIRED,
+            EntryKind.REVOKED,
+            # Stripe's clock has seconds: what can only follow comes later within one.
+            EntryKind.REFUND_PENDING,
+            EntryKind.REFUND_REQUIRES_ACTION,
+            EntryKind.REFUND_SUCCEEDED,
+            EntryKind.REFUNDED_TOTAL,
+            EntryKind.REFUND_CANCELED,
+            EntryKind.REFUND_FAILED,
+            EntryKind.REFUND_REVERSED,
+            EntryKind.INQUIRY_OPENED,
+            EntryKind.INQUIRY_CLOSED,
+            EntryKind.CHARGEBACK_OPENED,
+            EntryKind.CHARGEBACK_WON,
+            EntryKind.CHARGEBACK_LOST,
+        )
+    )
+}
+"""Which of two entries with the same platform time comes first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """One purchase and every entry that names it, in platform order."""
+
+    purchase_id: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def aliases(self) -> tuple[str, ...]:
+        """List the other ids of this purchase, `kind:value`."""
+        return tuple(sorted({alias for entry in self.entries for alias in entry.subject.aliases}))
+
+
+def in_platform_order(entries: Iterable[Entry]) -> list[Entry]:
+    """Sort by the platform's time, then by rank, then by id, so that every order of arrival gives this one."""
+    return sorted(entries, key=lambda entry: (entry.occurred_at_ms, RANK[entry.kind], entry.id))
+
+
+def clusters(entries: Sequence[Entry]) -> tuple[Cluster, ...]:
+    """Group entries that name a purchase by the ids they share.
+
+    Args:
+        entries: entries of one lineage, in platform order. Those that name no purchase are left out.
+    """
+    root: dict[str, str] = {}
+    for entry in entries:
+        names = _names(entry)
+        for name in names:
+            root.setdefault(name, name)
+        for name in names[1:]:
+            root[_find(root, name)] = _find(root, names[0])
+    grouped: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if names := _names(entry):
+            grouped.setdefault(_find(root, names[0]), []).append(entry)
+    return tuple(Cluster(_purchase_id(group), tuple(group)) for group in grouped.values())
+
+
+def purchase_named(entry: Entry, lineage: Iterable[Entry]) -> str | None:
+    """Find the platform's id of the purchase that an entry names, by whichever id; None: no entry names it so far."""
+    names = set(_names(entry))
+    grouped = clusters(in_platform_order(each for each in lineage if not each.whole_lineage))
+    return next((c.purchase_id for c in grouped if any(names.intersection(_names(each)) for each in c.entries)), None)
+
+
+def _names(entry: Entry) -> tuple[str, ...]:
+    """List what names the purchase an entry is about. A refund belongs to one purchase, so its id names it too."""
+    return tuple(ref for ref in entry.refs if ref not in entry.subject.lineage)
+
+
+def _find(root: dict[str, str], name: str) -> str:
+    while root[name] != name:
+        root[name] = name = root[root[name]]
+    return name
+
+
+def _purchase_id(entries: Iterable[Entry]) -> str:
+    """Choose the platform's id of the purchase; while only aliases are known, one of those."""
+    entries = tuple(entries)
+    known = {entry.subject.purchase_id for entry in entries if entry.subject.purchase_id}
+    aliases = {alias.partition(":")[2] for entry in entries for alias in entry.subject.aliases}
+    refunds = {entry.refund.platform_refund_id for entry in entries if entry.refund}
+    return min(known or aliases or refunds)

@@ -1,0 +1,202 @@
+"""Decide what follows from what was said: place it in the ledger, fold again, compare, and say what changed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from config.settings import App
+from handlers import ids
+from handlers.announce import Change, entitlement_change, purchase_behind, refund_changes
+from handlers.entitlements import standing
+from handlers.ledger import PLATFORM_REVOKED, TAKING, fold
+from handlers.placing import place
+from schemas.base import Access, Environment
+from schemas.book import Book, Decision, Held, Holder, Lineage
+from schemas.entry import Entry
+from schemas.resources import Cause, Customer, Entitlement, Event, EventData, Purchase, Refund
+
+
+def decide(book: Book, entries: Sequence[Entry], *, app: App, now_ms: int) -> Decision:
+    """Decide about everything that one notification says.
+
+    Args:
+        book: the ledger as far as these entries concern it.
+        entries: what was said, of one app. What the book already holds adds nothing and changes nothing.
+        app: the app's products and policy.
+        now_ms: Unix milliseconds, the time at which events are told and expiry dates are looked at.
+
+    Returns:
+        The book after it, and one event per change: refunds first, then what they did to access.
+    """
+    placed = place(book, entries)
+    before = [lineage for key, lineage in book.lineages.items() if placed.merged.get(key, key) in placed.lineages]
+    after = {key: _folded(placed.book.lineages[key], app) for key in sorted(placed.lineages)}
+    changed = [p for lineage in after.values() for p in lineage.purchases]
+    holdings = _holdings(book.holdings, [p for lineage in before for p in lineage.purchases], changed)
+    refunds = [r for lineage in after.values() for r in lineage.refunds]
+    moved = _refund_news(changed, [r for lineage in before for r in lineage.refunds], refunds)
+    told = _Told(entries[0], changed, refunds, [item.refund for item in moved if item.refund])
+    news = [*moved, *_entitlement_news(told, book, holdings, before, now_ms)]
+    events, sequences = _number(news, told, book.sequences, now_ms)
+    entitlements = {**book.entitlements, **{_held(n.entitlement): n.entitlement for n in news if n.entitlement}}
+    return Decision(
+        book=replace(
+            placed.book,
+            lineages={**placed.book.lineages, **after},
+            holdings=holdings,
+            entitlements=entitlements,
+            sequences=sequences,
+        ),
+        events=events,
+        merged=placed.merged,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The step at hand: who said it, what it left changed, and what became of refunds by it."""
+
+    entry: Entry
+    purchases: Sequence[Purchase]
+    refunds: Sequence[Refund]
+    moved: Sequence[Refund]
+
+    def refund_behind(self, purchase: Purchase) -> Refund | None:
+        """Find the refund that is the cause of a change: the one that moved, else the one that took access before."""
+        if moved := [refund for refund in self.moved if refund.charge_id == purchase.id]:
+            return moved[-1]
+        taking = purchase.access in (Access.REVOKED, Access.SUSPENDED) and purchase.rule != PLATFORM_REVOKED
+        standing = [r for r in self.refunds if r.charge_id == purchase.id and r.status in TAKING]
+        return standing[-1] if taking and standing else None
+
+
+@dataclass(frozen=True, slots=True)
+class _News:
+    """One change, before it has its number. Without a `type` it is stored and not told."""
+
+    type: str | None
+    environment: Environment
+    holder: Holder | None
+    purchase: Purchase | None
+    refund: Refund | None
+    entitlement: Entitlement | None = None
+
+
+def _folded(lineage: Lineage, app: App) -> Lineage:
+    view = fold(lineage.entries, policy=app.policy, products=app.products)
+    return Lineage(lineage.entries, view.purchases, view.refunds)
+
+
+def _holder(purchase: Purchase) -> Holder | None:
+    return Holder(purchase.app, purchase.environment, purchase.user_id) if purchase.user_id else None
+
+
+def _held(entitlement: Entitlement) -> Held:
+    return Held(Holder(entitlement.app, entitlement.environment, entitlement.user_id), entitlement.key)
+
+
+def _holdings(
+    holdings: Mapping[Holder, Mapping[str, Purchase]], gone: Iterable[Purchase], come: Iterable[Purchase]
+) -> dict[Holder, Mapping[str, Purchase]]:
+    """Give each purchase to the one it belongs to now."""
+    moved = dict(holdings)
+    for purchase in gone:
+        if holder := _holder(purchase):
+            moved[holder] = {k: v for k, v in moved.get(holder, {}).items() if k != purchase.id}
+    for purchase in come:
+        if holder := _holder(purchase):
+            moved[holder] = {**moved.get(holder, {}), purchase.id: purchase}
+    return moved
+
+
+def _refund_news(purchases: Iterable[Purchase], before: Iterable[Refund], after: Iterable[Refund]) -> list[_News]:
+    charges = {purchase.id: purchase for purchase in purchases}
+    changes = [(type_, refund, charges[refund.charge_id]) for type_, refund in refund_changes(before, after)]
+    return [_News(type_, charge.environment, _holder(charge), charge, refund) for type_, refund, charge in changes]
+
+
+def _entitlement_news(
+    told: _Told,
+    book: Book,
+    holdings: Mapping[Holder, Mapping[str, Purchase]],
+    before: Iterable[Lineage],
+    now_ms: int,
+) -> list[_News]:
+    """Compare every entitlement that a purchase of this step gives, or gave, with how it stands now."""
+    concerned = [*(p for lineage in before for p in lineage.purchases), *told.purchases]
+    helds = sorted({Held(h, key) for p in concerned if (h := _holder(p)) for key in p.entitlements})
+    news = []
+    for held in helds:
+        known = book.entitlements.get(held)
+        stands = standing(holdings.get(held.holder, {}).values(), held.key, now=now_ms / 1000) or _taken(known)
+        if stands is not None and stands != known:
+            news.append(_entitlement_change(told, held, known, stands))
+    return news
+
+
+def _entitlement_change(told: _Told, held: Held, known: Entitlement | None, stands: Entitlement) -> _News:
+    change: Change | None = entitlement_change(known, stands)
+    purchase = purchase_behind(stands, told.purchases, held.key)
+    refund = told.refund_behind(purchase) if purchase else None
+    type_ = f"entitlement.{change}" if change else None
+    return _News(type_, held.holder.environment, held.holder, purchase, refund, stands)
+
+
+def _taken(known: Entitlement | None) -> Entitlement | None:
+    """Every purchase behind it turned out to be somebody else's: it ends here and starts there."""
+    if known is None:
+        return None
+    return known.model_copy(update={"active": False, "status": "revoked", "reason": "reassigned", "purchases": ()})
+
+
+def _number(
+    news: Sequence[_News], told: _Told, sequences: Mapping[tuple[str, str], int], now_ms: int
+) -> tuple[tuple[Event, ...], dict[tuple[str, str], int]]:
+    """Give each event its place in the gapless order of its customer."""
+    counted = dict(sequences)
+    events = []
+    for item in news:
+        if item.type is None:
+            continue
+        number = None
+        if item.holder:
+            customer = (item.holder.app, item.holder.user_id)
+            number = counted[customer] = counted.get(customer, 0) + 1
+        events.append(_event(item.type, item, told.entry, number, now_ms))
+    return tuple(events), counted
+
+
+def _event(type_: str, news: _News, entry: Entry, sequence: int | None, now_ms: int) -> Event:
+    subject = news.entitlement.key if news.entitlement else news.refund.id if news.refund else ""
+    user_id = news.holder.user_id if news.holder else None
+    return Event(
+        id=ids.make("evt", entry.id, type_, user_id, subject, sequence),
+        type=type_,
+        timestamp=_iso(now_ms),
+        app=entry.app,
+        environment=news.environment,
+        customer=Customer(user_id=user_id) if user_id else None,
+        sequence=sequence,
+        data=EventData(
+            entitlement=news.entitlement,
+            refund=news.refund,
+            purchase=news.purchase,
+            cause=_cause(entry, news.purchase),
+        ),
+    )
+
+
+def _cause(entry: Entry, purchase: Purchase | None) -> Cause:
+    from_platform = entry.source.notification is not None
+    return Cause(
+        platform=entry.platform if from_platform else None,
+        notification_id=entry.source.notification_id,
+        notification=entry.source.notification,
+        type=entry.source.type if from_platform else None,
+        rule=purchase.rule if purchase else None,
+    )
+
+
+def _iso(milliseconds: int) -> str:
+    moment = datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,57 @@
+"""What a user may use: the union over all purchases that give it, on whatever platform."""
+
+from collections.abc import Iterable
+
+from schemas.base import Access
+from schemas.resources import Entitlement, EntitlementStatus, Purchase
+
+
+def standing(purchases: Iterable[Purchase], key: str, *, now: float) -> Entitlement | None:
+    """Tell how one entitlement stands; None: no purchase that is known gives it.
+
+    Active while any purchase gives access; else suspended while any is; else as its newest purchase ended.
+
+    Args:
+        purchases: of one user, app and environment.
+        key: the entitlement's key.
+        now: Unix seconds; an expiry that passed before any platform said so counts.
+    """
+    giving = [p for p in purchases if key in p.entitlements and p.access is not Access.UNKNOWN]
+    if not giving or (user_id := giving[0].user_id) is None:
+        return None
+    giving.sort(key=lambda p: (p.purchased_at or 0, p.id), reverse=True)
+    status, deciding = _status(giving, now)
+    return Entitlement(
+        app=giving[0].app,
+        environment=giving[0].environment,
+        user_id=user_id,
+        key=key,
+        active=status == "active",
+        status=status,
+        reason=None if status == "active" else deciding[0].access_reason or status,
+        expires_at=_latest(p.expires_at for p in deciding),
+        purchases=tuple(p.id for p in giving),
+        updated_at=max(p.updated_at for p in giving),
+    )
+
+
+def access_at(purchase: Purchase, now: float) -> Access:
+    """Tell what a purchase gives at this moment, before its lapse has become an entry."""
+    passed = purchase.expires_at is not None and purchase.expires_at <= now
+    if passed and purchase.access in (Access.ACTIVE, Access.SUSPENDED):
+        return Access.EXPIRED
+    return purchase.access
+
+
+def _status(giving: list[Purchase], now: float) -> tuple[EntitlementStatus, list[Purchase]]:
+    for wanted in (Access.ACTIVE, Access.SUSPENDED):
+        if deciding := [p for p in giving if access_at(p, now) is wanted]:
+            return ("active" if wanted is Access.ACTIVE else "suspended"), deciding
+    newest = giving[0]
+    return ("revoked" if access_at(newest, now) is Access.REVOKED else "expired"), [newest]
+
+
+def _latest(ends: Iterable[int | None]) -> int | None:
+    """Find the last of several ends; one without an end outlasts them all."""
+    known = list(ends)
+    return None if None in known else max(end for end in known if end is not None)

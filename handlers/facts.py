@@ -1,0 +1,98 @@
+"""Merge what different sources say of one purchase into one set of facts, whoever spoke first.
+
+The platform's own word wins over the app's, its latest word over its earlier ones; of the app's calls the first that
+fills a gap stays (`POST /v1/purchases`: later calls fill in what was unknown). A user taken from a Stripe customer id
+is a guess, and gives way to everything else.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from handlers.clusters import in_platform_order
+from schemas.entry import Authority, Entry, EntryKind, PurchaseFacts
+
+RENEWAL_LEAD_MS = 24 * 3600 * 1000
+"""Stores charge for the next period up to a day before it begins
+(App Store: "Auto-renewable subscriptions renew within 24 hours before the subscription expires")."""
+
+Users = Mapping[Authority, str]
+"""Whose it is, by who says so."""
+
+
+def merge(own: Sequence[Entry], whole_lineage: Sequence[Entry], lineage_users: Users) -> PurchaseFacts:
+    """Merge facts.
+
+    Args:
+        own: entries that name this purchase, in platform order.
+        whole_lineage: entries about every purchase of its lineage that concern this one, in platform order.
+        lineage_users: what `users` finds in every entry of the lineage.
+    """
+    bought_ms = purchased_at_ms(own)
+    return PurchaseFacts(
+        product_id=_best(own, "product_id") or _best(whole_lineage, "product_id"),
+        kind=_best(own, "kind") or _best(whole_lineage, "kind"),
+        user_id=_user(users(own), lineage_users),
+        quantity=_best(own, "quantity"),
+        amount=_best(own, "amount"),
+        currency=_currency(own),
+        purchased_at_ms=bought_ms,
+        expires_at_ms=_expiry(own, whole_lineage, bought_ms or 0),
+    )
+
+
+def purchased_at_ms(own: Sequence[Entry]) -> int | None:
+    """Find when a purchase was bought."""
+    bought: int | None = _best(own, "purchased_at_ms")
+    return bought
+
+
+def users(entries: Iterable[Entry]) -> Users:
+    """Find whose these are, by who says so: the platform's last word, the app's first.
+
+    Args:
+        entries: in platform order.
+    """
+    found: dict[Authority, str] = {}
+    for said in (entry.facts for entry in entries):
+        if said.user_id and not (said.user_authority == "app" and "app" in found):
+            found[said.user_authority] = said.user_id
+    return found
+
+
+def _best(entries: Sequence[Entry], name: str) -> Any:
+    entry = _who_says(entries, name)
+    return None if entry is None else getattr(entry.facts, name)
+
+
+def _who_says(entries: Sequence[Entry], name: str) -> Entry | None:
+    by_platform = (e for e in reversed(entries) if e.kind is not EntryKind.TOLD)
+    by_app = (e for e in entries if e.kind is EntryKind.TOLD)
+    return next((e for e in (*by_platform, *by_app) if getattr(e.facts, name) is not None), None)
+
+
+def _currency(own: Sequence[Entry]) -> str | None:
+    """Find the currency of the amount: of whoever says the amount, as one source's euros are not another's dollars."""
+    priced = _who_says(own, "amount")
+    currency: str | None = (priced.facts.currency if priced else None) or _best(own, "currency")
+    return currency
+
+
+def _user(own: Users, lineage: Users) -> str | None:
+    """Find whose it is: said of this purchase, else of another period of it; a guess comes last."""
+    sure: tuple[Authority, ...] = ("platform", "app")
+    guess: tuple[Authority, ...] = ("guess",)
+    return next((said[by] for group in (sure, guess) for said in (own, lineage) for by in group if by in said), None)
+
+
+def _expiry(own: Sequence[Entry], whole_lineage: Sequence[Entry], bought_ms: int) -> int | None:
+    """Find when it ends.
+
+    What a renewal without a date has outdated no longer counts, and a date that was given to the whole lineage before
+    this was bought is another period's.
+    """
+    since = [entry for entry in whole_lineage if entry.occurred_at_ms >= bought_ms]
+    said = [entry for entry in in_platform_order((*own, *since)) if entry.kind is not EntryKind.LAPSED]
+    undated = [e.occurred_at_ms for e in said if e.kind is EntryKind.RENEWED and e.facts.expires_at_ms is None]
+    renewed_until = max(undated) + RENEWAL_LEAD_MS if undated else 0
+    value: int | None = _best([e for e in said if (e.facts.expires_at_ms or 0) > renewed_until], "expires_at_ms")
+    return value

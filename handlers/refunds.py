@@ -1,0 +1,167 @@
+"""Follow each refund and chargeback of a purchase through its states, and weigh what they add up to."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from schemas.entry import Entry, EntryKind, PurchaseFacts, RefundFacts, RefundScope
+from schemas.resources import RefundStatus
+
+K = EntryKind
+State = RefundStatus | Literal["inquiry", "inquiry_closed"]
+Weight = Literal["none", "partial", "full"]
+
+_SAYS: Final[dict[EntryKind, State]] = {
+    K.REFUND_PENDING: "pending",
+    K.REFUND_REQUIRES_ACTION: "requires_action",
+    K.REFUND_SUCCEEDED: "succeeded",
+    K.REFUND_CANCELED: "canceled",
+    K.REFUND_FAILED: "failed",
+    K.REFUND_REVERSED: "reversed",
+    # A chargeback is a refund that the bank makes: the money is gone when it opens, for good when it is lost.
+    K.INQUIRY_OPENED: "inquiry",
+    K.INQUIRY_CLOSED: "inquiry_closed",
+    K.CHARGEBACK_OPENED: "pending",
+    K.CHARGEBACK_WON: "reversed",
+    K.CHARGEBACK_LOST: "succeeded",
+}
+REFUND_KINDS = frozenset(_SAYS)
+
+STATES: Final[tuple[State | None, ...]] = (
+    None, "inquiry", "inquiry_closed", "to_issue", "pending", "requires_action", "succeeded", "failed", "canceled",
+    "reversed",
+)  # fmt: skip
+
+REFUSED: Final[dict[tuple[State, EntryKind], str]] = {
+    # What a platform says late about an earlier moment has been sorted into its place before it comes here. What is
+    # refused here contradicts what the platform itself said of an earlier moment; the safe side keeps its state.
+    ("succeeded", K.REFUND_PENDING): "already_succeeded",
+    ("succeeded", K.REFUND_REQUIRES_ACTION): "already_succeeded",
+    ("failed", K.REFUND_PENDING): "already_failed",
+    ("failed", K.REFUND_REQUIRES_ACTION): "already_failed",
+    ("failed", K.REFUND_SUCCEEDED): "already_failed",
+    ("failed", K.REFUND_CANCELED): "already_failed",
+    ("failed", K.REFUND_REVERSED): "already_failed",
+    ("canceled", K.REFUND_PENDING): "already_canceled",
+    ("canceled", K.REFUND_REQUIRES_ACTION): "already_canceled",
+    ("canceled", K.REFUND_SUCCEEDED): "already_canceled",
+    ("canceled", K.REFUND_FAILED): "already_canceled",
+    ("canceled", K.REFUND_REVERSED): "already_canceled",
+    ("reversed", K.REFUND_PENDING): "already_reversed",
+    ("reversed", K.REFUND_REQUIRES_ACTION): "already_reversed",
+    ("reversed", K.REFUND_CANCELED): "already_reversed",
+    ("reversed", K.REFUND_FAILED): "already_reversed",
+    # A question after the claim, or a claim after its verdict, would give back what only a won case gives back.
+    ("pending", K.INQUIRY_OPENED): "already_opened",
+    ("succeeded", K.INQUIRY_OPENED): "already_lost",
+    ("succeeded", K.INQUIRY_CLOSED): "already_lost",
+    ("succeeded", K.CHARGEBACK_OPENED): "already_lost",
+}
+"""Pairs that leave the state as it is, by name."""
+
+TRANSITIONS: Final[dict[tuple[State | None, EntryKind], State]] = {
+    (state, kind): says for state in STATES for kind, says in _SAYS.items() if (state, kind) not in REFUSED
+}
+"""Every other pair: where a refund in this state goes when that is said of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """One refund or chargeback, as far as its entries tell."""
+
+    facts: RefundFacts
+    state: State
+    created_at_ms: int
+    updated_at_ms: int
+    failed_at_ms: int | None = None
+
+
+def follow(entries: Iterable[Entry]) -> tuple[Followed, ...]:
+    """Fold the entries of one purchase into its refunds, one per `platform_refund_id`.
+
+    Args:
+        entries: of one purchase, in platform order. Those that speak of no refund are passed over.
+    """
+    followed: dict[str, Followed] = {}
+    for entry in entries:
+        if entry.refund is not None and entry.kind in REFUND_KINDS:
+            key = entry.refund.platform_refund_id
+            followed[key] = _step(followed.get(key), entry, entry.refund)
+    return tuple(followed.values())
+
+
+def unnamed(entries: Iterable[Entry], named: Sequence[Followed]) -> Followed | None:
+    """Make one refund of what the platform says went back in all, beyond what the named refunds explain.
+
+    A named refund explains its amount whatever became of it: the total was told when it still counted. Of two totals
+    with the same time the higher one is the later: within a second, more goes back and nothing returns.
+    """
+    totals = [(e.occurred_at_ms, e.refund) for e in entries if e.kind is K.REFUNDED_TOTAL and e.refund is not None]
+    if not totals:
+        return None
+    at, last = max(totals, key=lambda total: (total[0], total[1].amount or 0))
+    amount = (last.amount or 0) - sum(f.facts.amount or 0 for f in named if f.facts.type != "chargeback")
+    if amount <= 0:
+        return None
+    scope: RefundScope = last.scope if amount == last.amount else "partial"
+    facts = last.model_copy(update={"amount": amount, "scope": scope, "amount_source": "exact"})
+    return Followed(facts, "succeeded", created_at_ms=last.created_at_ms or at, updated_at_ms=at)
+
+
+def weigh(refunds: Iterable[Followed], paid: PurchaseFacts, *, full_from_percent: int) -> Weight:
+    """Tell whether these refunds together took everything, a part, or nothing.
+
+    What cannot be compared (an unknown price, another currency) counts as everything unless its platform called it
+    a part: most refunds are full, and a customer who was charged after all will say so.
+    """
+    refunds = tuple(refunds)
+    if not refunds:
+        return "none"
+    if any(r.facts.scope == "full" for r in refunds):
+        return "full"
+    for part, whole in (
+        (_sum_of_amounts(refunds, paid), paid.amount),
+        (_sum(r.facts.share_millis for r in refunds), 100_000),
+        (_sum(r.facts.quantity for r in refunds), paid.quantity),
+    ):
+        if part is not None and whole:
+            return "full" if part * 100 >= whole * full_from_percent else "partial"
+    return "full" if any(r.facts.scope == "unknown" for r in refunds) else "partial"
+
+
+def scope_of(refund: RefundFacts, paid: PurchaseFacts) -> RefundScope:
+    """Name the scope that the platform left open, where the amounts allow it."""
+    if refund.scope != "unknown" or not paid.amount or refund.amount is None or refund.currency != paid.currency:
+        return refund.scope
+    return "full" if refund.amount >= paid.amount else "partial"
+
+
+def _step(before: Followed | None, entry: Entry, refund: RefundFacts) -> Followed:
+    state = TRANSITIONS.get((before.state if before else None, entry.kind))
+    if state is None and before is not None:
+        return before
+    at = entry.occurred_at_ms
+    created = min(at, refund.created_at_ms or at, before.created_at_ms if before else at)
+    facts = _newer(before.facts, refund) if before else refund
+    failed = at if state == "failed" else None
+    return Followed(facts, state or "pending", created_at_ms=created, updated_at_ms=at, failed_at_ms=failed)
+
+
+def _newer(old: RefundFacts, new: RefundFacts) -> RefundFacts:
+    """Let the newer word win, and the older one stand where the newer is silent."""
+    said = {
+        name: value
+        for name, value in new
+        if value is not None and not (name in ("scope", "amount_source") and value == "unknown")
+    }
+    return old.model_copy(update=said)
+
+
+def _sum_of_amounts(refunds: Iterable[Followed], paid: PurchaseFacts) -> int | None:
+    """Add amounts of the currency that was paid in; None as soon as one cannot be compared."""
+    return _sum(r.facts.amount if r.facts.currency in (None, paid.currency) else None for r in refunds)
+
+
+def _sum(parts: Iterable[int | None]) -> int | None:
+    known = tuple(parts)
+    return None if any(part is None for part in known) else sum(part for part in known if part is not None)

@@ -1,0 +1,61 @@
+"""Turn what an app backend says of a purchase into a ledger entry, under the same names a platform would use."""
+
+from typing import Final
+
+from handlers import ids
+from schemas.base import PlatformName
+from schemas.entry import Entry, EntryKind, PurchaseFacts, Source, Subject
+from schemas.resources import PurchaseTold
+
+_LINEAGE: Final[dict[PlatformName, str]] = {
+    "apple": "original",
+    "google": "original",
+    "stripe": "subscription",
+    "amazon": "original",
+}
+"""What a platform calls the id that renewals share."""
+
+_STRIPE_ALIASES: Final = {"pi_": "payment_intent", "in_": "invoice"}
+"""Stripe ids that name a purchase before its charge is known (https://docs.stripe.com/api/charges)."""
+
+
+def entry_of(told: PurchaseTold, *, now_ms: int) -> Entry:
+    """Make the entry; the same call makes the same entry, so that telling twice adds nothing.
+
+    Args:
+        told: the body of `POST /v1/purchases`.
+        now_ms: Unix milliseconds, for a call that does not say when it was bought.
+    """
+    return Entry(
+        id=ids.make("ent", "told", told.model_dump_json()),
+        kind=EntryKind.TOLD,
+        occurred_at_ms=now_ms if told.purchased_at is None else told.purchased_at * 1000,
+        subject=_subject(told),
+        environment=told.environment,
+        app=told.app,
+        platform=told.platform,
+        source=Source(type="api"),
+        facts=PurchaseFacts(
+            product_id=told.product_id,
+            kind=told.kind,
+            user_id=told.user_id,
+            user_authority="app",
+            quantity=told.quantity,
+            amount=told.amount,
+            currency=told.currency,
+            purchased_at_ms=None if told.purchased_at is None else told.purchased_at * 1000,
+            expires_at_ms=None if told.expires_at is None else told.expires_at * 1000,
+        ),
+    )
+
+
+def _subject(told: PurchaseTold) -> Subject:
+    lineage = []
+    if told.original_purchase_id:
+        lineage.append(f"{_LINEAGE[told.platform]}:{told.original_purchase_id}")
+    if told.purchase_token:
+        lineage.append(f"token:{told.purchase_token}")
+    alias = _STRIPE_ALIASES.get(told.purchase_id[:3]) if told.platform == "stripe" else None
+    if alias:
+        return Subject(aliases=(f"{alias}:{told.purchase_id}",), lineage=tuple(lineage))
+    return Subject(purchase_id=told.purchase_id, lineage=tuple(lineage))

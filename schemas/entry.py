@@ -1,0 +1,156 @@
+"""Ledger entries: what is known to have happened to purchases, in our words, with the platform's own times.
+
+An entry never changes and is never deleted. The state of a purchase is a fold over the entries that concern it
+(`handlers/ledger.py`), so the order in which entries arrive does not matter.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from config.products import ProductKind
+from schemas.base import Environment, Noun, PlatformName
+
+AmountSource = Literal["exact", "estimated", "unknown"]
+RefundScope = Literal["full", "partial", "quantity", "prorated", "unknown"]
+RefundType = Literal["refund", "reversal", "chargeback", "void"]
+Authority = Literal["platform", "app", "guess"]
+
+
+class EntryKind(StrEnum):
+    """Everything that can happen to a purchase. Past tense: entries are facts, not orders."""
+
+    LINKED = "linked"
+    """Two ids turned out to name the same purchase or lineage; nothing else is said."""
+    TOLD = "told"
+    """The app's backend told us of the purchase."""
+    PURCHASED = "purchased"
+    RENEWED = "renewed"
+    """The same purchase (or, for a whole lineage, its newest) was paid for another period."""
+    EXPIRED = "expired"
+    """The platform says it ended."""
+    LAPSED = "lapsed"
+    """Our clock passed `expires_at` and no platform said anything. Void if a later expiry becomes known."""
+    REVOKED = "revoked"
+    """The platform took access back without saying that money moved (family sharing, Google's REVOKED)."""
+    REFUND_PENDING = "refund_pending"
+    REFUND_REQUIRES_ACTION = "refund_requires_action"
+    REFUND_SUCCEEDED = "refund_succeeded"
+    REFUND_CANCELED = "refund_canceled"
+    REFUND_FAILED = "refund_failed"
+    REFUND_REVERSED = "refund_reversed"
+    """The refund was undone: the customer paid after all."""
+    REFUNDED_TOTAL = "refunded_total"
+    """The platform told how much of the purchase went back in all, without naming the refund."""
+    INQUIRY_OPENED = "inquiry_opened"
+    INQUIRY_CLOSED = "inquiry_closed"
+    CHARGEBACK_OPENED = "chargeback_opened"
+    CHARGEBACK_WON = "chargeback_won"
+    CHARGEBACK_LOST = "chargeback_lost"
+
+
+class Subject(Noun):
+    """Which purchase an entry is about, by every id that its source knows.
+
+    With neither `purchase_id` nor `aliases` the entry is about the whole lineage: a subscription with all its
+    periods (Google's purchase token, Stripe's subscription).
+    """
+
+    purchase_id: str | None = None
+    """The platform's id of the purchase: transactionId, orderId, charge, receiptId."""
+    aliases: tuple[str, ...] = ()
+    """Other ids of the same purchase, `kind:value`: `payment_intent:pi_…`, `invoice:in_…`."""
+    lineage: tuple[str, ...] = ()
+    """Ids that this purchase shares with its renewals: `original:…`, `token:…`, `subscription:…`."""
+
+    @property
+    def whole_lineage(self) -> bool:
+        """Tell whether this names no single purchase."""
+        return not self.purchase_id and not self.aliases
+
+
+class PurchaseFacts(Noun):
+    """What an entry says about the purchase itself. None: it does not say."""
+
+    product_id: str | None = None
+    kind: ProductKind | None = None
+    user_id: str | None = None
+    user_authority: Authority = "platform"
+    """Who says so: the platform (it carries the app's own id), the app's backend, or a guess (a Stripe customer)."""
+    quantity: int | None = Field(default=None, ge=0)
+    amount: int | None = Field(default=None, ge=0)
+    """Minor units of `currency`."""
+    currency: str | None = None
+    """Lower-case ISO 4217."""
+    purchased_at_ms: int | None = None
+    expires_at_ms: int | None = None
+
+
+class RefundFacts(Noun):
+    """What an entry says about one refund, reversal or chargeback."""
+
+    platform_refund_id: str
+    """The platform's id; where it gives none, one made of what identifies the refund there."""
+    type: RefundType = "refund"
+    scope: RefundScope = "unknown"
+    amount: int | None = Field(default=None, ge=0)
+    amount_source: AmountSource = "unknown"
+    currency: str | None = None
+    share_millis: int | None = Field(default=None, ge=0, le=100_000)
+    """The refunded share in thousandths of a percent (Apple's revocationPercentage)."""
+    quantity: int | None = Field(default=None, ge=0)
+    reason: str | None = None
+    description: str | None = None
+    reference: str | None = None
+    receipt_number: str | None = None
+    failed_reason: str | None = None
+    created_at_ms: int | None = None
+
+
+class Source(Noun):
+    """Where an entry comes from, for the timeline and for the `cause` of every event."""
+
+    notification: str | None = None
+    """Our id of the notification (`ntf_…`); None: the API or our own clock."""
+    notification_id: str | None = None
+    """The platform's own id of it."""
+    type: str
+    """The platform's word: `REFUND`, `charge.refunded`, `voidedPurchaseNotification`; `api`; `clock`."""
+
+
+class Said(Noun):
+    """One thing a notification says, before it is known which notification: what `normalize` returns."""
+
+    kind: EntryKind
+    occurred_at_ms: int
+    """The platform's own time, Unix milliseconds. The fold's order."""
+    subject: Subject
+    environment: Environment | None = None
+    """None: the platform does not say."""
+    facts: PurchaseFacts = PurchaseFacts()
+    refund: RefundFacts | None = None
+    reason: str | None = None
+    """Why access ended, in the platform's words, where it says."""
+
+    @property
+    def whole_lineage(self) -> bool:
+        """Tell whether this is about every purchase of the lineage. Money never is: a refund names its purchase."""
+        return self.subject.whole_lineage and self.refund is None
+
+    @property
+    def refs(self) -> tuple[str, ...]:
+        """List every id under which the purchase or lineage that this is about can be found."""
+        own = (f"purchase:{self.subject.purchase_id}",) if self.subject.purchase_id else ()
+        refund = (f"refund:{self.refund.platform_refund_id}",) if self.refund else ()
+        return (*own, *self.subject.aliases, *refund, *self.subject.lineage)
+
+
+class Entry(Said):
+    """One thing said, tied to where it was said and to its place in the ledger."""
+
+    id: str
+    """`ent_…`, made of the notification's identity and position: the same notification gives the same ids."""
+    app: str
+    platform: PlatformName
+    source: Source

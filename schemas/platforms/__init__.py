@@ -1,0 +1,1 @@
+"""What the platforms send, in their own words."""

@@ -1,0 +1,119 @@
+"""Every verb says what it did, or in one line what is wrong and what to do."""
+
+import json
+import time
+
+import click
+import pytest
+
+from tests.cli.processes import clawback
+from worker.cli import VERBS
+from worker.cli import clawback as group
+
+CONFIG = "[apps.acme.stripe]\nwebhook_secrets = ['whsec_annual']\n[server]\nport = 0\n"
+
+
+@pytest.fixture
+def config(tmp_path):
+    """Write a small configuration and give the options that name it."""
+    file = tmp_path / "clawback.toml"
+    file.write_text(CONFIG)
+    return ("--config", str(file), "--data-dir", str(tmp_path / "data"))
+
+
+def test_help_lists_the_verbs():
+    """Help is complete without importing a verb."""
+    done = clawback("--help")
+
+    assert 0 == done.returncode
+    assert all(verb in done.stdout for verb in group.list_commands(click.Context(group)))
+    assert {"run", "serve", "work", "migrate", "doctor", "version"} <= set(VERBS)
+
+
+@pytest.mark.parametrize("verb", ["run", "serve", "work", "migrate", "doctor", "version"])
+def test_every_verb_explains_itself(verb):
+    """Each verb has a help of its own."""
+    done = clawback(verb, "--help")
+
+    assert 0 == done.returncode
+    assert done.stdout.startswith(f"Usage: clawback {verb}")
+
+
+def test_version_is_instant():
+    """To ask for the version costs hardly more than Python itself."""
+    took = []
+    for _ in range(5):
+        began = time.monotonic()
+        done = clawback("version", "--json")
+        took.append(time.monotonic() - began)
+
+    assert {"version", "python", "platform"} == set(json.loads(done.stdout))
+    # 0.1 s on a free machine; the bound leaves room for one that is busy.
+    assert min(took) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (("nonsense",), 2, "No such command 'nonsense'"),
+        (("serve", "--nonsense"), 2, "No such option '--nonsense'"),
+        (("serve", "--processes", "0"), 2, "Invalid value for '--processes'"),
+        (("migrate", "--config", "/nowhere/clawback.toml"), 2, "there is no such file"),
+    ],
+)
+def test_operators_mistake_is_one_line(arguments, code, line):
+    """A mistake at the command line is one line on standard error, and exit code 2."""
+    done = clawback(*arguments)
+
+    assert code == done.returncode
+    assert 1 == len(done.stderr.splitlines())
+    assert line in done.stderr
+    assert "" == done.stdout
+
+
+def test_unknown_key_is_one_line(config, tmp_path):
+    """A wrong configuration is one line per mistake, and exit code 2."""
+    (tmp_path / "clawback.toml").write_text("[server]\nprot = 1\n[stroe]\n")
+
+    done = clawback("doctor", *config)
+
+    assert 2 == done.returncode
+    assert 2 == len(done.stderr.splitlines())
+    assert "server.prot is not a key; did you mean server.port?" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["serve", "work"])
+def test_pending_migration_refuses_to_start(verb, config):
+    """Neither endpoint nor workers start on a database that they do not fit."""
+    done = clawback(verb, *config)
+
+    assert 1 == done.returncode
+    assert "clawback: the database needs a migration: run `clawback migrate` first" == done.stderr.strip()
+
+
+def test_migrate_is_safe_to_repeat(config):
+    """A second migration changes nothing and says so."""
+    first, second = clawback("migrate", "--json", *config), clawback("migrate", "--json", *config)
+
+    assert (True, False) == (json.loads(first.stdout)["changed"], json.loads(second.stdout)["changed"])
+
+
+def test_doctor_exits_by_its_verdict(config):
+    """A failure makes the exit code 1, and JSON carries every finding."""
+    sick = clawback("doctor", "--json", *config)
+    clawback("migrate", *config)
+    well = clawback("doctor", "--json", *config)
+
+    assert (1, False) == (sick.returncode, json.loads(sick.stdout)["healthy"])
+    assert (0, True) == (well.returncode, json.loads(well.stdout)["healthy"])
+
+
+def test_database_that_cannot_be_opened_is_one_line(config, tmp_path):
+    """A database that is away is told in one line, without a traceback."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "clawback.db").mkdir()
+
+    done = clawback("migrate", *config)
+
+    assert 1 == done.returncode
+    assert ["clawback: the database is away: OperationalError"] == done.stderr.splitlines()

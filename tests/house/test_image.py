@@ -1,0 +1,121 @@
+"""The container image is made of what it names, runs as nobody, and knows whether it is well.
+
+No test builds it: that takes a container engine and a registry. What can be read of it is read.
+"""
+
+import importlib.util
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from tests.house.tree import PACKAGES, ROOT
+
+HEALTHCHECK = ROOT / "deploy" / "healthcheck.py"
+SERVE = ["/opt/clawback/bin/python", "/opt/clawback/bin/clawback", "serve"]
+
+
+def _instructions(name: str) -> list[str]:
+    text = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    return [line.removeprefix(name).strip() for line in text.splitlines() if line.startswith(f"{name} ")]
+
+
+def _copied() -> list[str]:
+    words = [line.split() for line in _instructions("COPY") if not line.startswith("--from")]
+    return [source for line in words for source in line[:-1]]
+
+
+@pytest.fixture(name="healthcheck", scope="module")
+def _healthcheck() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("healthcheck", HEALTHCHECK)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class _Endpoint(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/healthz" else 404)
+        self.end_headers()
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(name="port")
+def _port() -> Iterator[int]:
+    with HTTPServer(("127.0.0.1", 0), _Endpoint) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_what_the_image_copies_is_sent_to_its_build() -> None:
+    """Each file that the Dockerfile copies exists and passes the ignore file."""
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
+
+    assert set() == set(_copied()) - sent
+    assert [] == [name for name in sent if not (ROOT / name).exists()]
+
+
+def test_the_image_has_the_four_packages() -> None:
+    """A package that the image forgets is missing only when it runs."""
+    assert set() == set(PACKAGES) - set(_copied())
+
+
+def test_the_image_runs_as_nobody() -> None:
+    """The last word on the user is a number other than root's."""
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", _instructions("USER")[-1])
+
+
+def test_the_image_is_the_command() -> None:
+    """Its arguments are the verbs of the command line: the role is chosen where it is started."""
+    assert ['["clawback"]'] == _instructions("ENTRYPOINT")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])  # noqa: S104 - asked, not bound
+def test_an_endpoint_is_well_if_it_answers(healthcheck: ModuleType, port: int, host: str) -> None:
+    """Whatever address the endpoint is bound to, it is asked where it listens."""
+    environ = {"CLAWBACK_SERVER__PORT": str(port), "CLAWBACK_SERVER__HOST": host}
+
+    assert "answers 200" == healthcheck.check(SERVE, environ)
+
+
+def test_the_endpoint_is_asked_where_its_own_configuration_says(
+    healthcheck: ModuleType, port: int, tmp_path: Path
+) -> None:
+    """A configuration file counts, named by variable or by option, and the option wins."""
+    file = tmp_path / "clawback.toml"
+    file.write_text(f"[server]\nport = {port}\n", "utf-8")
+
+    assert "answers 200" == healthcheck.check(SERVE, {"CLAWBACK_CONFIG": str(file)})
+    assert "answers 200" == healthcheck.check([*SERVE, "--config", str(file)], {"CLAWBACK_CONFIG": "/absent.toml"})
+    assert "answers 200" == healthcheck.check([*SERVE, f"--config={file}"], {})
+
+
+def test_a_proxy_is_not_asked_about_our_own_endpoint(
+    healthcheck: ModuleType, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever proxy the environment names for the world outside, the endpoint is asked directly."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+
+    assert "answers 200" == healthcheck.check(SERVE, {"CLAWBACK_SERVER__PORT": str(port)})
+
+
+def test_an_endpoint_that_does_not_answer_is_not_well(healthcheck: ModuleType, port: int) -> None:
+    """Refused connections are found out."""
+    with pytest.raises(OSError):
+        healthcheck.check(SERVE, {"CLAWBACK_SERVER__PORT": str(port), "CLAWBACK_SERVER__HOST": "127.0.0.2"})
+
+
+def test_a_worker_is_well_while_it_runs(healthcheck: ModuleType) -> None:
+    """A role without an endpoint is not asked for one."""
+    assert "runs, and has no endpoint" == healthcheck.check(["clawback", "work", "--processes", "4"], {})

@@ -1,0 +1,136 @@
+"""The laws of the ledger, over the real fold and the real decisions.
+
+Real: everything in `handlers`. Double: nothing. Asserted: what the ten laws of the architecture say, on whatever
+mixture of entries Hypothesis can make.
+"""
+
+from collections.abc import Iterable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handlers.decide import decide
+from handlers.ledger import LIFE, fold
+from handlers.refunds import REFUSED, STATES, TRANSITIONS
+from schemas.base import Access
+from schemas.book import Book, Held
+from schemas.entry import Entry, EntryKind
+from schemas.resources import Event, Purchase, Refund
+from tests.strategies import APP, NOW_MS, an_entry, some_entries
+
+K = EntryKind
+LIFECYCLE = (K.PURCHASED, K.RENEWED, K.EXPIRED, K.LAPSED, K.LINKED)
+
+
+def told(entries: Iterable[Entry], book: Book | None = None) -> tuple[Book, list[Event]]:
+    """Tell a book entries one by one, as notifications come."""
+    book = book or Book()
+    events: list[Event] = []
+    for entry in entries:
+        decision = decide(book, [entry], app=APP, now_ms=NOW_MS)
+        book = decision.book
+        events += decision.events
+    return book, events
+
+
+def standing(book: Book) -> tuple[dict[str, Purchase], dict[str, Refund], dict[Held, tuple[str, int | None]]]:
+    """Reduce a book to what the API would show of it."""
+    purchases = {p.id: p for lineage in book.lineages.values() for p in lineage.purchases}
+    refunds = {r.id: r for lineage in book.lineages.values() for r in lineage.refunds}
+    active: dict[Held, tuple[str, int | None]] = {
+        held: (e.status, e.expires_at) for held, e in book.entitlements.items() if e.purchases
+    }
+    return purchases, refunds, active
+
+
+@given(some_entries())
+def test_idempotence(entries: list[Entry]):
+    """Saying the same again adds nothing: no entry, no event, no change."""
+    once, _ = told(entries)
+    twice, events = told(entries, once)
+
+    assert once == twice
+    assert [] == events
+
+
+@given(some_entries(), st.randoms(use_true_random=False))
+def test_convergence(entries: list[Entry], random):
+    """Any order and any duplication of the same entries ends in the same state and the same records."""
+    shuffled = entries + entries[: len(entries) // 2]
+    random.shuffle(shuffled)
+
+    assert standing(told(entries)[0]) == standing(told(shuffled)[0])
+
+
+@given(some_entries(), an_entry(kinds=LIFECYCLE))
+def test_no_resurrection(entries: list[Entry], later: Entry):
+    """A revoked purchase stays revoked, whatever is said of its life: only undoing that revocation brings it back."""
+    later = later.model_copy(update={"facts": later.facts.model_copy(update={"amount": None, "currency": None})})
+    before = {key for key, p in standing(told(entries)[0])[0].items() if p.access is Access.REVOKED}
+    after, _, _ = standing(told([*entries, later])[0])
+
+    assert all(after[key].access is Access.REVOKED for key in before if key in after)
+
+
+@given(some_entries())
+def test_conservation(entries: list[Entry]):
+    """Never is more shown as refunded than was paid, and every amount is an integer of one currency."""
+    purchases, refunds, _ = standing(told(entries)[0])
+
+    assert all(p.amount_refunded <= p.amount for p in purchases.values() if p.amount is not None)
+    assert all(isinstance(r.amount, int | None) for r in refunds.values())
+    assert all(r.currency for r in refunds.values() if r.amount is not None)
+
+
+@given(some_entries())
+def test_rebuild(entries: list[Entry]):
+    """What is stored of a lineage equals the fold of its entries, made anew."""
+    book, _ = told(entries)
+
+    for lineage in book.lineages.values():
+        view = fold(lineage.entries, policy=APP.policy, products=APP.products)
+        assert (view.purchases, view.refunds) == (lineage.purchases, lineage.refunds)
+
+
+@given(some_entries())
+def test_announcement(entries: list[Entry]):
+    """A subscriber that believes its events knows every entitlement's status, and misses no number."""
+    book, events = told(entries)
+    known: dict[tuple[str, str], str] = {}
+    numbers: dict[str, int] = {}
+    for event in events:
+        if event.customer is None:
+            assert event.sequence is None
+            continue
+        numbers[event.customer.user_id] = numbers.get(event.customer.user_id, 0) + 1
+        assert numbers[event.customer.user_id] == event.sequence
+        if held := event.data.entitlement:
+            changed = known.get((held.user_id, held.key)) != held.status
+            assert changed or event.type == "entitlement.renewed"
+            known[held.user_id, held.key] = held.status
+
+    assert {(held.holder.user_id, held.key): e.status for held, e in book.entitlements.items()} == known
+    assert len({event.id for event in events}) == len(events)
+
+
+def test_table_is_total():
+    """Every pair of a refund's state and a kind of entry has a next state or is refused by name, never both."""
+    kinds = {kind for _, kind in TRANSITIONS}
+    pairs = {(state, kind) for state in STATES for kind in kinds}
+
+    assert pairs == TRANSITIONS.keys() | REFUSED.keys()
+    assert not TRANSITIONS.keys() & REFUSED.keys()
+    assert set(EntryKind) == set(LIFE)
+
+
+@given(some_entries())
+def test_what_undoes_a_refund_gives_back(entries: list[Entry]):
+    """A purchase whose every refund and chargeback was undone, and that nothing else ended, gives access again."""
+    purchases, refunds, _ = standing(told(entries)[0])
+    open_charges = {r.charge_id for r in refunds.values() if r.status in ("succeeded", "pending", "requires_action")}
+    other = {K.REVOKED, K.EXPIRED, K.LAPSED, K.INQUIRY_OPENED}
+    if any(entry.kind in other for entry in entries):
+        return
+
+    free = [p for p in purchases.values() if p.id not in open_charges]
+    assert all(p.access in (Access.ACTIVE, Access.UNKNOWN) for p in free)

@@ -1,0 +1,408 @@
+"""The outbox: who is told what, by whom, in which order, and what becomes of it.
+
+Real: an SQLite database, migrated. No double.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import event as watch
+from sqlalchemy import select, update
+
+from handlers.backoff import Verdict
+from tests.store.outbox_story import (
+    NOW,
+    NOW_MS,
+    announce,
+    delivery_rows,
+    event,
+    new_store,
+    subscribe,
+    subscriber,
+)
+from worker.store import outbox
+from worker.store.attempts import Attempt, Recorded, record
+from worker.store.engine import Store
+from worker.store.outbox import Claim
+from worker.store.tables import attempts, deliveries, events, subscribers
+
+DELIVERED = Verdict("delivered")
+FAILED = Verdict("failed", 5.0)
+DEAD = Verdict("dead")
+
+
+@pytest.fixture(name="store")
+def _store(tmp_path: Path) -> Iterator[Store]:
+    store = new_store(tmp_path)
+    yield store
+    store.close()
+
+
+@pytest.fixture(name="emptied", scope="module")
+def _emptied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Store]]:
+    """Give one store to every example of a law, emptied each time: migrating is what takes long."""
+    store = new_store(tmp_path_factory.mktemp("order"))
+
+    def empty() -> Store:
+        with store.write() as connection:
+            for table in (attempts, deliveries, events, subscribers):
+                connection.execute(table.delete())
+        return store
+
+    yield empty
+    store.close()
+
+
+def claim(store: Store, ids: Sequence[str], now_ms: int = NOW_MS) -> list[Claim]:
+    """Claim in a transaction of its own."""
+    with store.write() as connection:
+        return outbox.claim(connection, ids, now_ms)
+
+
+def due(store: Store, now_ms: int = NOW_MS, limit: int = 100) -> list[str]:
+    """Ask what is due."""
+    with store.read() as connection:
+        return outbox.due(connection, now_ms, limit)
+
+
+def settle(store: Store, claimed: Claim, verdict: Verdict, now_ms: int = NOW_MS) -> Recorded:
+    """Record that an attempt came to this."""
+    ended = Attempt(claimed, verdict, now_ms, 12.5, 200 if verdict is DELIVERED else 503, None, "thanks")
+    with store.write() as connection:
+        return record(connection, [ended], now_ms)
+
+
+def state(store: Store, one: str) -> tuple[str, str | None]:
+    """Read whether a subscriber is told anything, and why not."""
+    with store.read() as connection:
+        row = connection.execute(select(subscribers).where(subscribers.c.id == one)).one()
+    return row.state, row.reason
+
+
+def test_each_event_gets_one_delivery_per_subscriber_that_asked(store):
+    """Apps, types and state decide who is told; everyone else is not."""
+    wanted, *_others = subscribe(
+        store,
+        subscriber("https://a.example/", types=("entitlement.*",)),
+        subscriber("https://b.example/", types=("refund.*",)),
+        subscriber("https://c.example/", app="umbrella"),
+    )
+
+    announce(store, [event(1)])
+
+    with store.read() as connection:
+        assert [(event(1).id, wanted)] == [
+            (row.event_id, row.subscriber) for row in connection.execute(select(deliveries))
+        ]
+
+
+def test_nobody_listening_is_no_error(store):
+    """Without subscribers, without matches and without events nothing is put into the outbox."""
+    assert [] == announce(store, [event(1)])
+    subscribe(store, subscriber(types=("chargeback.*",)))
+    assert [] == announce(store, [event(2)])
+    with store.write() as connection:
+        assert [] == outbox.enqueue(connection, [], NOW_MS)
+
+
+def test_enqueueing_again_changes_nothing(store):
+    """The same event to the same subscriber is one delivery, whoever enqueues it how often."""
+    subscribe(store, subscriber())
+    first = announce(store, [event(1)])
+    with store.write() as connection:
+        again = outbox.enqueue(connection, [event(1)], NOW_MS + 5000)
+
+    assert first == again
+    assert [NOW_MS] == [row.created_at_ms for row in delivery_rows(store).values()]
+
+
+def test_the_number_of_statements_does_not_grow_with_the_set(store):
+    """Two hundred events cost as many round trips as two."""
+    subscribe(store, subscriber(), subscriber("https://b.example/"))
+    counts = []
+    for start, size in ((0, 2), (1000, 200)):
+        told = [event(1, user=f"user-{start + number}") for number in range(size)]
+        statements: list[str] = []
+        note = lambda _c, _cursor, statement, *_rest, seen=statements: seen.append(statement)  # noqa: E731 - a probe
+        watch.listen(store.engine, "before_cursor_execute", note)
+        with store.write() as connection:
+            outbox.enqueue(connection, told, NOW_MS)
+        watch.remove(store.engine, "before_cursor_execute", note)
+        counts.append(len(statements))
+
+    assert [3, 3] == [count - 1 for count in counts]  # less BEGIN
+
+
+def test_only_the_first_of_a_customer_may_begin(store):
+    """With order per_customer what is ready at once is the head of each customer's line."""
+    subscribe(store, subscriber())
+    told = [event(1), event(2), event(1, user="user-7"), event(None, user=None)]
+
+    ready = announce(store, told)
+
+    rows = delivery_rows(store)
+    assert [rows[told[0].id].id, rows[told[2].id].id, rows[told[3].id].id] == ready
+
+
+def test_without_order_everything_may_begin(store):
+    """With order none nobody waits for anybody."""
+    subscribe(store, subscriber(order="none"))
+
+    assert 3 == len(announce(store, [event(1), event(2), event(3)]))
+
+
+def test_a_claim_keeps_others_away_until_it_lapses(store):
+    """One delivery is attempted by one process at a time, and by another when that one fell silent."""
+    subscribe(store, subscriber(timeout_seconds=10))
+    ready = announce(store, [event(1)])
+
+    (claimed,) = claim(store, ready)
+
+    assert [] == claim(store, ready)
+    assert [] == due(store)
+    lapsed = NOW_MS + 10_000 + outbox.LEASE_SLACK_MS
+    assert lapsed == claimed.claimed_until_ms
+    assert [] == claim(store, ready, lapsed - 1)
+    assert ready == due(store, lapsed)
+    assert [claimed.id] == [again.id for again in claim(store, ready, lapsed)]
+
+
+def test_a_claim_carries_all_that_is_needed(store):
+    """Claiming reads event and address once, so that an attempt needs no further look into the store."""
+    (who,) = subscribe(store, subscriber(allow_private=True))
+    (claimed,) = claim(store, announce(store, [event(1)]))
+
+    assert event(1).model_dump_json() == claimed.document
+    assert (who, "https://api.acme.example/refunds", True, 15.0) == (
+        claimed.subscriber,
+        claimed.url,
+        claimed.allow_private,
+        claimed.timeout_seconds,
+    )
+    assert "whsec" not in repr(claimed)
+    assert "user-42" not in repr(claimed)
+
+
+def test_a_delivered_event_lets_the_next_of_its_customer_go(store):
+    """Success finishes the delivery and names what waited behind it."""
+    (who,) = subscribe(store, subscriber())
+    (first,) = claim(store, announce(store, [event(1), event(2), event(3)]))
+
+    recorded = settle(store, first, DELIVERED, NOW_MS + 40)
+
+    rows = delivery_rows(store)
+    assert {rows[event(2).id].id: who} == recorded.following
+    assert ("delivered", 1, NOW_MS + 40, 0) == (
+        rows[event(1).id].status,
+        rows[event(1).id].attempts,
+        rows[event(1).id].finished_at_ms,
+        rows[event(1).id].claimed_until_ms,
+    )
+
+
+def test_a_failing_event_holds_its_customer_back_and_nobody_else(store):
+    """While the first waits for its next attempt, the customer's second is not due; another customer's is."""
+    subscribe(store, subscriber())
+    ready = announce(store, [event(1), event(2), event(1, user="user-7")])
+    held = delivery_rows(store)[event(2).id].id
+    (first, other) = sorted(claim(store, ready), key=lambda one: one.user_id or "")
+    settle(store, first, FAILED)
+    settle(store, other, FAILED)
+
+    assert [] == due(store, NOW_MS + 4_999)
+    assert [] == claim(store, [held], NOW_MS + 5_000)
+    assert {first.id, other.id} == set(due(store, NOW_MS + 5_000))
+
+
+def test_a_late_success_frees_what_was_put_off_with_it(store):
+    """What waited behind a failing delivery goes as soon as that one is through, not at its next turn."""
+    subscribe(store, subscriber())
+    announce(store, [event(1), event(2)])
+    (first,) = claim(store, due(store))
+    settle(store, first, Verdict("failed", 72_000.0))
+    later = NOW_MS + 72_000_000
+    (again,) = claim(store, due(store, later), later)
+
+    settle(store, again, DELIVERED, later)
+
+    assert [delivery_rows(store)[event(2).id].id] == due(store, later)
+
+
+def test_giving_up_frees_the_customer_too(store):
+    """A dead delivery is kept as failed, and the customer's next one is told."""
+    subscribe(store, subscriber())
+    (first,) = claim(store, announce(store, [event(1), event(2)]))
+
+    recorded = settle(store, first, DEAD)
+
+    assert "failed" == delivery_rows(store)[event(1).id].status
+    assert [delivery_rows(store)[event(2).id].id] == list(recorded.following)
+
+
+def test_every_attempt_is_kept(store):
+    """Each attempt is one row with what was answered, and is counted."""
+    subscribe(store, subscriber())
+    ready = announce(store, [event(1)])
+    for verdict, now_ms in ((FAILED, NOW_MS), (FAILED, NOW_MS + 5_000), (DELIVERED, NOW_MS + 10_000)):
+        (claimed,) = claim(store, ready, now_ms)
+        settle(store, claimed, verdict, now_ms)
+
+    with store.read() as connection:
+        rows = connection.execute(select(attempts).order_by(attempts.c.id)).all()
+    assert [(503, "thanks", NOW_MS), (503, "thanks", NOW_MS + 5_000), (200, "thanks", NOW_MS + 10_000)] == [
+        (row.status_code, row.response, row.attempted_at_ms) for row in rows
+    ]
+    assert 3 == delivery_rows(store)[event(1).id].attempts
+
+
+def test_a_failure_under_a_lapsed_claim_decides_nothing(store):
+    """Who fell asleep over an attempt must not move what another process holds by now."""
+    subscribe(store, subscriber())
+    ready = announce(store, [event(1)])
+    (asleep,) = claim(store, ready)
+    (awake,) = claim(store, ready, asleep.claimed_until_ms)
+
+    settle(store, asleep, DEAD, asleep.claimed_until_ms + 1)
+    settle(store, asleep, FAILED, asleep.claimed_until_ms + 1)
+
+    row = delivery_rows(store)[event(1).id]
+    assert ("pending", 0, awake.claimed_until_ms) == (row.status, row.attempts, row.claimed_until_ms)
+
+
+def test_a_success_under_a_lapsed_claim_counts(store):
+    """What reached the subscriber is delivered, however late we write it down."""
+    subscribe(store, subscriber())
+    ready = announce(store, [event(1)])
+    (asleep,) = claim(store, ready)
+    (awake,) = claim(store, ready, asleep.claimed_until_ms)
+
+    settle(store, asleep, DELIVERED, asleep.claimed_until_ms + 1)
+    settle(store, awake, FAILED, asleep.claimed_until_ms + 2)
+
+    assert "delivered" == delivery_rows(store)[event(1).id].status
+
+
+def test_410_ends_the_subscription(store):
+    """Who says that it is gone is told nothing more, and what waits for it is no longer due."""
+    (who,) = subscribe(store, subscriber())
+    (first, second) = claim(store, announce(store, [event(1), event(1, user="user-7")]))
+
+    assert {who: "gone"} == settle(store, first, Verdict("failed", 5.0, gone=True)).disabled
+    assert {} == settle(store, second, Verdict("failed", 5.0, gone=True)).disabled
+    assert ("disabled", "gone") == state(store, who)
+    assert [] == due(store, NOW_MS + 10**9)
+    assert [] == announce(store, [event(2)])
+
+
+def test_a_whole_schedule_of_failures_ends_the_subscription(store):
+    """When a delivery dies and nothing got through since it was made, the subscriber is disabled, once."""
+    (who,) = subscribe(store, subscriber())
+    (first, second) = claim(store, announce(store, [event(1), event(1, user="user-7")]))
+
+    assert {who: "long_failure"} == settle(store, first, DEAD).disabled
+    assert {} == settle(store, second, DEAD).disabled
+    assert ("disabled", "long_failure") == state(store, who)
+
+
+def test_one_poisonous_event_does_not(store):
+    """A subscriber that takes other events stays enabled when one of them dies."""
+    (who,) = subscribe(store, subscriber())
+    (first, second) = claim(store, announce(store, [event(1), event(1, user="user-7")]))
+    settle(store, second, DELIVERED)
+
+    assert {} == settle(store, first, DEAD).disabled
+    assert ("enabled", None) == state(store, who)
+
+
+def test_a_dead_subscribers_backlog_hides_nobody(store):
+    """However much waits for one subscriber, the due list has room for the others."""
+    dead, alive = subscribe(store, subscriber("https://dead.example/", order="none"), subscriber("https://b.example/"))
+    announce(store, [event(number) for number in range(1, 51)])
+    with store.write() as connection:
+        connection.execute(
+            update(deliveries).where(deliveries.c.subscriber == dead).values(next_attempt_ms=NOW_MS - 10**6)
+        )
+
+    with store.read() as connection:
+        owners = outbox.owners(connection, due(store, limit=10))
+
+    assert alive in owners.values()
+    assert 10 >= len(owners)
+
+
+def test_owners_names_only_what_is_unfinished(store):
+    """A hint at something finished or unknown leads nowhere."""
+    (who,) = subscribe(store, subscriber())
+    (first,) = announce(store, [event(1), event(2)])
+    second = delivery_rows(store)[event(2).id].id
+    settle(store, claim(store, [first])[0], DELIVERED)
+
+    with store.read() as connection:
+        assert {second: who} == outbox.owners(connection, [first, second, "dlv_unknown"])
+
+
+def test_nothing_is_claimed_and_recorded_out_of_nothing(store):
+    """Empty sets are answered without a statement."""
+    with store.write() as connection:
+        assert [] == outbox.claim(connection, [], NOW_MS)
+        assert Recorded() == record(connection, [], NOW_MS)
+
+
+def test_the_configuration_decides_who_subscribes(store):
+    """Starting again changes, removes and brings back subscribers under the same ids."""
+    (who,) = subscribe(store, subscriber(types=("refund.*",)))
+    subscribe(store)
+    assert ("disabled", "removed_from_configuration") == state(store, who)
+
+    assert [who] == subscribe(store, subscriber(types=("*",), timeout_seconds=5.0), now=NOW + 60)
+
+    assert ("enabled", None) == state(store, who)
+    with store.read() as connection:
+        row = connection.execute(select(subscribers)).one()
+    assert ('["*"]', 5.0, "config", int(NOW)) == (row.types, row.timeout_seconds, row.origin, row.created_at)
+
+
+def test_a_start_enables_what_is_still_configured(store):
+    """A subscriber that was disabled for its failures gets another chance when the operator starts again."""
+    (who,) = subscribe(store, subscriber())
+    settle(store, claim(store, announce(store, [event(1)]))[0], Verdict("failed", 5.0, gone=True))
+
+    subscribe(store, subscriber())
+
+    assert ("enabled", None) == state(store, who)
+
+
+def test_subscribers_of_other_origin_are_left_alone(store):
+    """The configuration speaks only for what came from it."""
+    (who,) = subscribe(store, subscriber())
+    with store.write() as connection:
+        connection.execute(update(subscribers).values(origin="api"))
+
+    subscribe(store)
+
+    assert ("enabled", None) == state(store, who)
+
+
+@given(verdicts=st.lists(st.sampled_from([DELIVERED, FAILED, DEAD, None]), max_size=25), customers=st.integers(1, 3))
+def test_a_customer_is_told_in_order(emptied, verdicts, customers):
+    """Whatever fails, dies or is forgotten, no event is attempted before all earlier ones of its customer are over."""
+    store = emptied()
+    subscribe(store, subscriber())
+    announce(store, [event(number, user=f"user-{user}") for user in range(customers) for number in (1, 2, 3)])
+    now_ms = NOW_MS
+    for verdict in verdicts:
+        now_ms += 60_000
+        for claimed in claim(store, due(store, now_ms), now_ms):
+            pending = [
+                row.sequence
+                for row in delivery_rows(store).values()
+                if row.user_id == claimed.user_id and row.status == "pending"
+            ]
+            assert min(pending) == claimed.sequence
+            if verdict:
+                settle(store, claimed, verdict, now_ms)
+        with store.write() as connection:
+            connection.execute(update(subscribers).values(state="enabled", reason=None))

@@ -1,0 +1,598 @@
+"""Subscribers are told: signed, in order, at least once, and none waits for another.
+
+Real: backends on loopback, the HTTP client, the SQLite outbox, and the independent `standardwebhooks` library as a
+reader. Double: the clock, which a test can set forward. Asserted: what backends saw, what the outbox holds, what was
+logged and counted.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import ssl
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from sqlalchemy import event as watch
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
+from standardwebhooks import Webhook
+from structlog.testing import capture_logs
+
+from handlers import outgoing
+from tests.store.outbox_story import SECRET, announce, delivery_rows, event, subscribe, subscriber
+from tests.worker.backend import Backend, Clock, Told, new_runtime, ok
+from worker.delivery import Deliverer, Limits, deliver
+from worker.post import EXCERPT_CHARACTERS_MAX, Poster
+from worker.runtime import Runtime
+from worker.store import outbox
+from worker.store.tables import attempts, subscribers
+
+
+@pytest.fixture(name="clock")
+def _clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(name="runtime")
+def _runtime(tmp_path, clock):
+    made = new_runtime(tmp_path, clock)
+    yield made
+    made.store.close()
+
+
+@pytest.fixture(name="deliverer")
+async def _deliverer(runtime) -> AsyncIterator[Deliverer]:
+    made = Deliverer(runtime, jitter=lambda: 0.0)
+    yield made
+    await made.close()
+
+
+def listens(runtime: Runtime, *backends: Backend, **chosen: Any) -> list[str]:
+    """Subscribe these backends."""
+    told = [subscriber(backend.url, **{"allow_private": True, **chosen}) for backend in backends]
+    return subscribe(runtime.store, *told, now=runtime.clock())
+
+
+def happened(runtime: Runtime, *told: Any) -> list[str]:
+    """Commit events, and give the deliveries that may begin."""
+    return announce(runtime.store, told, now=runtime.clock())
+
+
+def attempt_rows(runtime: Runtime) -> list[Any]:
+    """Read every attempt, oldest first."""
+    with runtime.store.read() as connection:
+        return list(connection.execute(select(attempts).order_by(attempts.c.id)))
+
+
+async def sweep(runtime: Runtime, deliverer: Deliverer) -> None:
+    """Deliver what is due, as the sweeper would have it."""
+    with runtime.store.read() as connection:
+        ids = outbox.due(connection, int(runtime.clock() * 1000), 1000)
+    await deliverer.deliver(ids)
+    await deliverer.drained()
+
+
+def believes(told: Told) -> bool:
+    """Check a signature as the specification says, without any code of ours."""
+    content = f"{told.id}.{told.headers['webhook-timestamp']}.".encode() + told.body
+    expected = b64encode(hmac.digest(b64decode(SECRET.removeprefix("whsec_")), content, hashlib.sha256)).decode()
+    return f"v1,{expected}" in told.headers["webhook-signature"].split(" ")
+
+
+async def test_a_subscriber_is_told_what_is_stored(runtime, deliverer):
+    """The body is the stored document to the byte, signed so that independent readers believe it."""
+    async with Backend() as backend:
+        listens(runtime, backend)
+        await deliverer.deliver(happened(runtime, event(1)))
+        await deliverer.drained()
+
+    (told,) = backend.told
+    assert event(1).model_dump_json().encode() == told.body
+    assert event(1).id == told.id
+    assert event(1).model_dump() | {"data": ...} == Webhook(SECRET).verify(told.body, told.headers) | {"data": ...}
+    assert believes(told)
+    assert "application/json" == told.headers["content-type"]
+    assert told.headers["user-agent"].startswith("Clawback/")
+    assert "delivered" == delivery_rows(runtime.store)[event(1).id].status
+
+
+async def test_the_module_function_delivers_to_the_end(runtime):
+    """Without a deliverer of one's own, everything a hint leads to is told before it returns."""
+    async with Backend() as backend:
+        listens(runtime, backend)
+        await deliver(runtime, happened(runtime, event(1), event(2), event(3)))
+
+    assert [event(1).id, event(2).id, event(3).id] == backend.ids
+
+
+async def test_hints_are_not_waited_for(runtime, deliverer):
+    """A worker that passes a hint on has its thread back while the subscriber still thinks."""
+    async with Backend() as backend:
+        backend.answer = backend.hang
+        listens(runtime, backend)
+
+        await asyncio.wait_for(deliverer.deliver(happened(runtime, event(1))), 5)
+
+        assert "pending" == delivery_rows(runtime.store)[event(1).id].status
+
+
+async def test_a_repeated_hint_tells_nothing_twice(runtime, deliverer):
+    """Hints are hints: however often one comes, before, during or after, the event is told once."""
+    async with Backend() as backend:
+        listens(runtime, backend)
+        ready = happened(runtime, event(1))
+        await asyncio.gather(*(deliverer.deliver(ready) for _ in range(5)))
+        await deliverer.drained()
+        await deliverer.deliver([*ready, "dlv_unknown"])
+        await deliverer.drained()
+
+    assert [event(1).id] == backend.ids
+
+
+async def test_two_processes_tell_it_once(runtime, deliverer):
+    """Of two that are hinted at the same delivery, one gets it."""
+    other = Deliverer(runtime)
+    async with Backend() as backend:
+        listens(runtime, backend, order="none")
+        ready = happened(runtime, *(event(number) for number in range(1, 31)))
+        await asyncio.gather(deliverer.deliver(ready), other.deliver(ready))
+        await asyncio.gather(deliverer.drained(), other.drained())
+    await other.close()
+
+    assert 30 == len(backend.ids) == len(set(backend.ids))
+
+
+async def test_a_failing_event_holds_back_only_its_customer(runtime, deliverer, clock):
+    """Customer 42's second event waits for the first; customer 7's does not; then all arrives in order."""
+    broken = event(1).id
+
+    async with Backend(lambda told: web.Response(status=503) if told.id == broken else ok(told)) as backend:
+        listens(runtime, backend)
+        await deliverer.deliver(happened(runtime, event(1), event(2), event(3), event(1, user="user-7")))
+        await deliverer.drained()
+        assert {broken, event(1, user="user-7").id} == set(backend.ids)
+
+        backend.answer = ok
+        backend.told.clear()
+        clock.ahead_seconds += 5.1
+        await sweep(runtime, deliverer)
+
+    assert [event(1).id, event(2).id, event(3).id] == backend.ids
+
+
+async def test_a_dead_subscriber_delays_nobody(runtime, deliverer):
+    """While one subscriber answers nothing at all, the other hears of hundreds of events."""
+    async with Backend() as dead, Backend() as alive:
+        dead.answer = dead.hang
+        listens(runtime, dead, alive)
+        told = [event(1, user=f"user-{number}") for number in range(200)]
+
+        await deliverer.deliver(happened(runtime, *told))
+        await alive.has_been_told(200)
+
+        assert Limits().lane_in_flight == len(dead.told)
+
+
+async def test_a_failing_subscriber_is_asked_one_thing_at_a_time(runtime, deliverer):
+    """After a failure attempts follow one another, and a success opens the lane again."""
+    together, most = 0, 0
+
+    async def refuse(_told: Told) -> web.Response:
+        nonlocal together, most
+        together += 1
+        most = max(most, together) if len(backend.told) > Limits().lane_in_flight else 0
+        await asyncio.sleep(0.005)  # long enough to be seen together
+        together -= 1
+        return web.Response(status=500)
+
+    async with Backend(refuse) as backend:
+        listens(runtime, backend, order="none")
+        await deliverer.deliver(happened(runtime, *(event(number) for number in range(1, 31))))
+        await deliverer.drained()
+
+    assert 30 == len(backend.told)
+    assert 1 == most
+
+
+async def test_a_redirect_is_a_failure_and_is_not_followed(runtime, deliverer):
+    """Where a subscriber points to is not where the operator said."""
+    async with Backend() as elsewhere:
+        async with Backend(lambda _told: web.Response(status=307, headers={"Location": elsewhere.url})) as backend:
+            listens(runtime, backend)
+            await deliverer.deliver(happened(runtime, event(1)))
+            await deliverer.drained()
+
+        assert [] == elsewhere.told
+    assert [(307, "redirected")] == [(row.status_code, row.error) for row in attempt_rows(runtime)]
+
+
+async def test_a_huge_answer_is_cut(runtime, deliverer):
+    """Of a hundred megabytes two thousand characters are kept, without the NUL that a database cannot hold."""
+
+    async def boast(told: Told) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(told.request)
+        try:
+            for _ in range(1600):
+                await response.write(b"\x00" + "é".encode() * 32_768)
+        except ConnectionError:
+            pass
+        return response
+
+    async with Backend(boast) as backend:
+        listens(runtime, backend)
+        await deliverer.deliver(happened(runtime, event(1)))
+        await deliverer.drained()
+
+    (row,) = attempt_rows(runtime)
+    assert (200, "é" * EXCERPT_CHARACTERS_MAX) == (row.status_code, row.response)
+    assert "delivered" == delivery_rows(runtime.store)[event(1).id].status
+
+
+async def test_an_answer_whose_text_never_ends_is_still_an_answer(runtime, deliverer):
+    """The status counts when it comes; a body that dribbles on costs two seconds and no more."""
+    async with Backend() as backend:
+
+        async def dribble(told: Told) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(told.request)
+            await response.write(b"tha")
+            await backend.hang(told)
+            return response
+
+        backend.answer = dribble
+        listens(runtime, backend)
+        await deliverer.deliver(happened(runtime, event(1)))
+        await deliverer.drained()
+
+    (row,) = attempt_rows(runtime)
+    assert (200, "tha", None) == (row.status_code, row.response, row.error)
+
+
+async def test_a_subscriber_that_answers_nothing_times_out(runtime, deliverer):
+    """After `timeout_seconds` the attempt has failed, whatever the other side still intends."""
+    async with Backend() as backend:
+        backend.answer = backend.hang
+        listens(runtime, backend, timeout_seconds=0.2)
+        await deliverer.deliver(happened(runtime, event(1)))
+        await deliverer.drained()
+
+    assert [(None, "timeout")] == [(row.status_code, row.error) for row in attempt_rows(runtime)]
+
+
+async def test_private_addresses_are_refused_by_default(runtime, deliverer):
+    """Without `allow_private` a subscriber on loopback is never connected to."""
+    async with Backend() as backend:
+        listens(runtime, backend, allow_private=False)
+        await deliverer.deliver(happened(runtime, event(1)))
+        await deliverer.drained()
+
+    assert [] == backend.told
+    assert ["address_refused"] == [row.error for row in attempt_rows(runtime)]
+
+
+async def test_what_may_go_to_private_addresses_shares_no_connection(runtime, deliverer):
+    """An open connection of one subscriber never carries another's delivery past the address check."""
+    async with Backend() as backend:
+        told = [
+            subscriber(backend.url, allow_private=True, order="none"),
+            subscriber(backend.url + "?2", allow_private=False, order="none"),
+        ]
+        subscribe(runtime.store, *told, now=runtime.clock())
+        await deliverer.deliver(happened(runtime, *(event(number) for number in range(1, 6))))
+        await deliverer.drained()
+
+    assert 5 == len(backend.told)
+    assert 5 == sum(row.error == "address_refused" for row in attempt_rows(runtime))
+
+
+async def test_410_ends_the_subscription(runtime, deliverer):
+    """A backend that says it is gone is believed, and hears nothing more."""
+    async with Backend(lambda _told: web.Response(status=410)) as backend:
+        (who,) = listens(runtime, backend)
+        with capture_logs() as logs:
+            await deliverer.deliver(happened(runtime, event(1)))
+            await deliverer.drained()
+        assert [] == happened(runtime, event(2))
+
+    with runtime.store.read() as connection:
+        row = connection.execute(select(subscribers)).one()
+    assert ("disabled", "gone") == (row.state, row.reason)
+    assert {
+        "event": "deliver.subscriber_disabled",
+        "log_level": "error",
+        "subscriber": who,
+        "reason": "gone",
+    } == logs[-1]
+
+
+async def test_an_attempt_that_could_not_be_recorded_is_made_again(runtime, deliverer, clock):
+    """Killed between POST and record: when the claim lapses the event comes again, with the same id, signed anew."""
+    async with Backend() as backend:
+        listens(runtime, backend)
+        ready = happened(runtime, event(1))
+        with runtime.store.write() as connection:
+            (claimed,) = outbox.claim(connection, ready, int(clock() * 1000))
+        body = outgoing.body(claimed.document)
+        headers = outgoing.headers(claimed.event_id, body, keys=outgoing.keys(claimed.secrets), now=clock())
+        poster = Poster()
+        await poster.post(claimed.url, body, headers, allow_private=True, timeout_seconds=5)
+        await poster.close()
+
+        await deliverer.deliver(ready)
+        await deliverer.drained()
+        assert 1 == len(backend.told)
+        clock.ahead_seconds += claimed.timeout_seconds + outbox.LEASE_SLACK_MS / 1000 + 1
+        await sweep(runtime, deliverer)
+
+    first, second = backend.told
+    assert first.id == second.id
+    assert first.body == second.body
+    assert int(first.headers["webhook-timestamp"]) < int(second.headers["webhook-timestamp"])
+    assert believes(second)
+
+
+async def test_retry_after_is_honored(runtime, deliverer, clock):
+    """A subscriber that asks for two minutes is left alone for two minutes."""
+    async with Backend(lambda _told: web.Response(status=429, headers={"Retry-After": "120"})) as backend:
+        listens(runtime, backend)
+        await deliverer.deliver(happened(runtime, event(1)))
+        await deliverer.drained()
+        clock.ahead_seconds += 119
+        await sweep(runtime, deliverer)
+        assert 1 == len(backend.told)
+        clock.ahead_seconds += 2
+        await sweep(runtime, deliverer)
+
+    assert 2 == len(backend.told)
+
+
+async def test_the_whole_schedule_ends(runtime, deliverer, clock):
+    """Ten attempts, three days, then the delivery is dead and its subscriber disabled, visibly."""
+    async with Backend(lambda _told: web.Response(status=500)) as backend:
+        listens(runtime, backend)
+        happened(runtime, event(1))
+        for _ in range(12):
+            await sweep(runtime, deliverer)
+            clock.ahead_seconds += 86_400 * 1.1
+
+    assert 10 == len(backend.told)
+    row = delivery_rows(runtime.store)[event(1).id]
+    assert ("failed", 10) == (row.status, row.attempts)
+
+
+@pytest.mark.parametrize(
+    ("url", "error"),
+    [
+        ("http://127.0.0.1:1/", "not_connected"),
+        ("http://" + "long" * 16 + ".example/", "name_not_resolved"),
+        ("not a url", "invalid_url"),
+        ("ftp://127.0.0.1/", "invalid_url"),
+        ("http://2130706433/", "invalid_url"),
+    ],
+)
+async def test_what_goes_wrong_has_a_name(runtime, deliverer, url, error):
+    """A bad address is a failed attempt with a reason, never an exception."""
+    subscribe(runtime.store, subscriber(url, allow_private=True), now=runtime.clock())
+    await deliverer.deliver(happened(runtime, event(1)))
+    await deliverer.drained()
+
+    assert [(None, error)] == [(row.status_code, row.error) for row in attempt_rows(runtime)]
+
+
+async def test_a_stranger_who_speaks_no_http_is_a_failed_attempt(runtime, deliverer):
+    """Garbage instead of an answer, and a connection that just ends, have names too."""
+
+    async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"220 smtp.acme.example ESMTP\r\n")
+        writer.close()
+
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+    for handler in (garbage, hang_up):
+        async with await asyncio.start_server(handler, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            subscribe(runtime.store, subscriber(f"http://127.0.0.1:{port}/", allow_private=True))
+            await deliverer.deliver(happened(runtime, event(1, user=handler.__name__)))
+            await deliverer.drained()
+
+    assert ["not_http", "disconnected"] == [row.error for row in attempt_rows(runtime)]
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(runtime, deliverer, tmp_path):
+    """TLS is verified: a self-signed backend is not told anything."""
+    async with Backend(ssl_context=self_signed(tmp_path)) as backend:
+        listens(runtime, backend)
+        await deliverer.deliver(happened(runtime, event(1)))
+        await deliverer.drained()
+
+    assert [] == backend.told
+    assert ["certificate_refused"] == [row.error for row in attempt_rows(runtime)]
+
+
+async def test_nothing_is_ever_sent_unsigned(runtime, deliverer):
+    """A subscriber without a usable secret gets a failed attempt with that reason, and no POST."""
+    async with Backend() as backend:
+        listens(runtime, backend, secrets=("whsec_…",))
+        await deliverer.deliver(happened(runtime, event(1)))
+        await deliverer.drained()
+
+    assert [] == backend.told
+    assert ["no_secret"] == [row.error for row in attempt_rows(runtime)]
+
+
+async def test_an_attempt_is_one_line_and_one_count(runtime, deliverer):
+    """Each attempt is logged with everything there is to know and nothing that is secret, and is counted."""
+    async with Backend() as backend:
+        (who,) = listens(runtime, backend)
+        (ready,) = happened(runtime, event(1))
+        with capture_logs() as logs:
+            await deliverer.deliver([ready])
+            await deliverer.drained()
+
+    (line,) = logs
+    assert 0 < line.pop("duration_ms")
+    assert {
+        "event": "deliver.attempted",
+        "log_level": "info",
+        "delivery": ready,
+        "event_id": event(1).id,
+        "subscriber": who,
+        "app": "acme",
+        "sequence": 1,
+        "attempt": 1,
+        "outcome": "delivered",
+        "status_code": 200,
+        "error": None,
+        "retry_in_seconds": None,
+    } == line
+    value = runtime.metrics.registry.get_sample_value
+    assert 1 == value("clawback_deliveries_total", {"outcome": "delivered"})
+    assert 1 == value("clawback_delivery_lag_seconds_count")
+
+
+async def test_a_store_that_is_away_costs_no_record(runtime):
+    """What was told while the database was away is written down when it is back, and not told again."""
+    deliverer = Deliverer(runtime, limits=Limits(store_retry_seconds=0.01))
+    away = {"turns": 0}
+
+    def refuse(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        # In turns: the claim of the first event, its record, the claim of the second.
+        wanted = ("UPDATE deliveries", "INSERT INTO attempts", "UPDATE deliveries SET claimed")[away["turns"] % 3]
+        if statement.startswith(wanted) and away["turns"] < 3:
+            away["turns"] += 1
+            raise OperationalError(statement, {}, type("OperationalError", (Exception,), {})("database is locked"))
+
+    async with Backend() as backend:
+        listens(runtime, backend)
+        watch.listen(runtime.store.engine, "before_cursor_execute", refuse)
+        with capture_logs() as logs:
+            await deliverer.deliver(happened(runtime, event(1), event(2)))
+            await deliverer.drained()
+
+    await deliverer.close()
+    assert [event(1).id, event(2).id] == backend.ids
+    assert 3 == [line["event"] for line in logs].count("deliver.store_unavailable")
+    assert {"delivered"} == {row.status for row in delivery_rows(runtime.store).values()}
+
+
+async def test_a_mistake_of_ours_stops_nobody_else(runtime, deliverer):
+    """If a turn breaks, its claims lapse; the deliverer goes on with what comes next."""
+    broken = {"once": True}
+
+    def refuse(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.startswith("INSERT INTO attempts") and broken.pop("once", False):
+            raise ValueError("no such thing")
+
+    async with Backend() as backend:
+        listens(runtime, backend)
+        watch.listen(runtime.store.engine, "before_cursor_execute", refuse)
+        with capture_logs() as logs:
+            await deliverer.deliver(happened(runtime, event(1)))
+            await deliverer.drained()
+        await deliverer.deliver(happened(runtime, event(1, user="user-7")))
+        await deliverer.drained()
+
+    assert ["deliver.turn_failed"] == [line["event"] for line in logs]
+    assert "delivered" == delivery_rows(runtime.store)[event(1, user="user-7").id].status
+
+
+async def test_closing_records_what_ended_and_leaves_the_rest_to_others(runtime):
+    """A stop waits a moment for what is in flight, begins nothing new, and loses nothing."""
+    deliverer = Deliverer(runtime)
+    arrived = asyncio.Event()
+
+    async def slowly(_told: Told) -> web.Response:
+        arrived.set()
+        await asyncio.sleep(0.2)
+        return web.Response()
+
+    async with Backend(slowly) as backend:
+        listens(runtime, backend)
+        await deliverer.deliver(happened(runtime, event(1), event(2)))
+        await arrived.wait()
+        await deliverer.close()
+
+    assert [event(1).id] == backend.ids
+    assert ["delivered", "pending"] == [row.status for row in delivery_rows(runtime.store).values()]
+
+
+async def test_closing_waits_for_nobody_forever(runtime):
+    """An attempt that does not end in time is dropped; its claim lapses, and another process makes it again."""
+    deliverer = Deliverer(runtime, limits=Limits(grace_seconds=0.05))
+    async with Backend() as backend:
+        backend.answer = backend.hang
+        listens(runtime, backend)
+        await deliverer.deliver(happened(runtime, event(1)))
+        await backend.has_been_told(1)
+        await deliverer.close()
+        await deliverer.drained()
+
+    row = delivery_rows(runtime.store)[event(1).id]
+    assert ("pending", 0) == (row.status, row.attempts)
+    assert 0 < row.claimed_until_ms
+
+
+async def test_closing_an_idle_deliverer_is_nothing(runtime):
+    """One that never delivered anything closes at once."""
+    await Deliverer(runtime).close()
+
+
+async def test_an_attempt_that_breaks_us_is_a_failed_attempt(runtime, deliverer):
+    """A mistake of ours costs that delivery an attempt; its lane goes on."""
+    impossible = event(1).model_copy(update={"id": "evt_1\r\n"})
+    async with Backend() as backend:
+        listens(runtime, backend)
+        with capture_logs() as logs:
+            await deliverer.deliver(happened(runtime, impossible, event(1, user="user-7")))
+            await deliverer.drained()
+
+    assert [event(1, user="user-7").id] == backend.ids
+    assert {"internal", None} == {row.error for row in attempt_rows(runtime)}
+    assert "deliver.attempt_broke" in [line["event"] for line in logs]
+
+
+async def test_more_hints_than_a_lane_holds_are_found_again(runtime):
+    """Hints beyond the bound are dropped without harm: what they meant is still due in the outbox."""
+    deliverer = Deliverer(runtime, limits=Limits(lane_waiting=5))
+    async with Backend() as backend:
+        listens(runtime, backend, order="none")
+        await deliverer.deliver(happened(runtime, *(event(number) for number in range(1, 21))))
+        await deliverer.drained()
+        assert 5 == len(backend.told)
+        for _ in range(3):
+            await sweep(runtime, deliverer)
+    await deliverer.close()
+
+    assert 20 == len(set(backend.ids)) == len(backend.ids)
+
+
+def self_signed(directory: Path) -> ssl.SSLContext:
+    """Make a certificate for 127.0.0.1 that nobody but itself vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    today = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(today)
+        .not_valid_after(today + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    plain = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pem = directory / "self-signed.pem"
+    pem.write_bytes(key.private_bytes(*plain) + certificate.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context

@@ -1,0 +1,151 @@
+"""What is wrong is found, named, and comes with what to do."""
+
+from pathlib import Path
+
+import pytest
+
+from config.load import load
+from tests.services import require_valkey, valkey
+from worker.bootstrap import settle
+from worker.broker import connect
+from worker.doctor import CHECKS, Finding, examine, healthy
+from worker.ownership import collisions, strays
+from worker.start import migrate
+from worker.valkey import EmbeddedValkey
+
+__all__ = ["valkey"]
+
+CONFIG = """
+[admin]
+tokens = ["a-token-of-more-than-16-characters"]
+[apps.acme.stripe]
+webhook_secrets = ["whsec_annual"]
+[apps.acme.products.pro]
+entitlements = ["pro"]
+"""
+
+
+@pytest.fixture
+def look(tmp_path):
+    """Write a configuration, bring its database up to date, and examine it."""
+
+    def look(text: str = CONFIG, *, migrated: bool = True) -> list[Finding]:
+        file = tmp_path / "clawback.toml"
+        file.write_text(text, encoding="utf-8")
+        settings = settle(load(file, {}), tmp_path)
+        if migrated:
+            migrate(settings)
+        return examine(settings, tmp_path)
+
+    return look
+
+
+def of(findings: list[Finding], check: str) -> list[Finding]:
+    """Pick one check's findings."""
+    return [finding for finding in findings if finding.check == check]
+
+
+def test_good_installation_is_healthy(look):
+    """Nothing is wrong with what is as it should be, and every check says so."""
+    require_valkey()
+
+    findings = look()
+
+    assert healthy(findings), findings
+    assert {*CHECKS, "clock"} == {finding.check for finding in findings}
+    assert not [finding for finding in findings if finding.verdict == "warning"]
+
+
+def test_running_broker_is_asked(look, valkey: EmbeddedValkey):
+    """A broker that runs is asked for its version, its eviction policy and its time."""
+    findings = look(f"{CONFIG}\n[broker]\nurl = '{valkey.url}'\n")
+
+    details = " ".join(finding.detail for finding in of(findings, "broker"))
+    assert "valkey 9." in details or "answers" in details
+    assert "noeviction" in details
+    assert 2 == len(of(findings, "clock"))
+
+
+def test_evicting_broker_fails(look, tmp_path):
+    """A broker that may drop what is queued is a failure."""
+    server = EmbeddedValkey(tmp_path, require_valkey())
+    server.start()
+    client = connect(server.url)
+    client.config_set("maxmemory-policy", "allkeys-lru")
+
+    findings = look()
+
+    client.close()
+    server.stop()
+    assert not healthy(findings)
+    assert "set it to noeviction" in [finding.advice for finding in of(findings, "broker")]
+
+
+def test_absent_broker_fails(look, tmp_path):
+    """A broker that does not answer is a failure with a way on."""
+    findings = look(f"{CONFIG}\n[broker]\nurl = 'unix://{tmp_path}/nobody.sock'\n")
+
+    assert [("failed", "start it, or set broker.url")] == [(f.verdict, f.advice) for f in of(findings, "broker")]
+
+
+def test_pending_migration_fails(look):
+    """A database that this code does not fit is a failure, and nothing is read from it."""
+    findings = look(migrated=False)
+
+    assert [("failed", "run `clawback migrate`")] == [(f.verdict, f.advice) for f in of(findings, "migrations")]
+    assert ["skipped"] == [finding.verdict for finding in of(findings, "ledger")]
+
+
+def test_unreadable_key_fails(look):
+    """A key file that is not there is named with its setting."""
+    text = "[apps.acme.apple]\nbundle_id = 'com.acme'\napp_apple_id = 1\nroot_certificates = ['gone.pem']\n"
+
+    (finding,) = of(look(text), "keys")
+
+    assert "failed" == finding.verdict
+    assert "apps.acme.apple.root_certificates" in finding.detail
+
+
+def test_section_without_its_secret_is_a_warning(look):
+    """A platform that is there and off is hardly meant."""
+    findings = look("[apps.acme.stripe]\nwebhook_secrets = ['']\n[apps.acme.products.pro]\n")
+
+    assert any("apps.acme.stripe is there without" in finding.detail for finding in of(findings, "configuration"))
+
+
+class TestOwnership:
+    @pytest.fixture
+    def environment(self, tmp_path: Path) -> Path:
+        """Build an environment in which another distribution brought a `config` of its own."""
+        (tmp_path / "config").mkdir()
+        (tmp_path / "config" / "__init__.py").write_text("")
+        about = tmp_path / "config-0.5.1.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: config\nVersion: 0.5.1\n")
+        (about / "RECORD").write_text("config/__init__.py,,\nconfig-0.5.1.dist-info/METADATA,,\n")
+        return tmp_path
+
+    def test_collision_is_found(self, environment):
+        """A package of ours that another distribution claims is named with that distribution."""
+        assert {"config": ["config"]} == collisions([str(environment)])
+
+    def test_old_metadata_is_read_too(self, environment):
+        """A distribution that only lists its top-level names is found as well."""
+        about = environment / "config-0.5.1.dist-info"
+        (about / "RECORD").write_text("")
+        (about / "top_level.txt").write_text("config\n")
+
+        assert {"config": ["config"]} == collisions([str(environment)])
+
+    def test_our_own_distribution_collides_with_nothing(self, environment):
+        """What we installed ourselves is no collision."""
+        about = environment / "config-0.5.1.dist-info"
+        (about / "METADATA").write_text("Metadata-Version: 2.1\nName: clawback\nVersion: 0.1.0\n")
+
+        assert {} == collisions([str(environment)])
+
+    def test_package_from_elsewhere_is_found(self, environment):
+        """A package that would be imported from another place than the rest is named with it."""
+        home = Path(__file__).parents[2]
+
+        assert {"config": str(environment / "config")} == strays(home, [str(environment), str(home)])

@@ -1,0 +1,67 @@
+"""Hints go out quickly, in handy portions, and a broker that is away is told apart from a mistake."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from config.settings import Broker, Settings
+from tests.services import on_valkey, valkey
+from worker.broker import DELIVERIES, NOTIFICATIONS, make_broker
+from worker.queue import IDS_PER_MESSAGE_MAX, BrokerQueue
+from worker.runtime import QueueUnavailable
+
+__all__ = ["on_valkey", "valkey"]
+
+
+@pytest.fixture
+def hints(on_valkey):
+    """Put on a queue of the test's own."""
+    queue = BrokerQueue(make_broker(on_valkey))
+    yield queue
+    queue.close()
+
+
+def waiting(queue: BrokerQueue, name: str) -> list[dict]:
+    """Read the messages that wait, in their order."""
+    broker = queue.broker
+    client: Any = broker.client
+    ids = client.lrange(f"{broker.namespace}:{name}", 0, -1)
+    return [json.loads(client.hget(f"{broker.namespace}:{name}.msgs", one)) for one in ids]
+
+
+def test_message_is_a_pointer(hints):
+    """A message names the actor and carries the ids, nothing else."""
+    hints.put_notifications(["ntf_1", "ntf_2"])
+    hints.put_deliveries(["dlv_1"])
+
+    (process,), (deliver,) = waiting(hints, NOTIFICATIONS), waiting(hints, DELIVERIES)
+    assert ("process", [["ntf_1", "ntf_2"]], {}) == (process["actor_name"], process["args"], process["kwargs"])
+    assert ("deliver", [["dlv_1"]], {}) == (deliver["actor_name"], deliver["args"], deliver["kwargs"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@given(count=st.integers(min_value=0, max_value=350))
+def test_every_id_is_put_once_and_in_order(hints, count):
+    """However many ids come at once, each is in exactly one message, and no message is too large."""
+    hints.broker.flush_all()
+    hints.broker.flush(NOTIFICATIONS)
+    ids = [f"ntf_{number}" for number in range(count)]
+
+    hints.put_notifications(ids)
+
+    portions = [message["args"][0] for message in waiting(hints, NOTIFICATIONS)]
+    assert ids == [one for portion in portions for one in portion]
+    assert all(0 < len(portion) <= IDS_PER_MESSAGE_MAX for portion in portions)
+
+
+def test_absent_broker_is_no_mistake(tmp_path):
+    """A broker that is away raises the one error that callers go on from."""
+    queue = BrokerQueue(make_broker(Settings(broker=Broker(url=f"unix://{tmp_path}/nobody.sock"))))
+
+    with pytest.raises(QueueUnavailable):
+        queue.put_notifications(["ntf_1"])
+
+    queue.close()

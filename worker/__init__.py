@@ -1,0 +1,1 @@
+"""Everything that touches the world: HTTP, broker, store, outgoing calls, command line."""

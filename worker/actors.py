@@ -1,0 +1,95 @@
+"""What the queue can ask for: a table of actors, each a few lines around a station.
+
+An actor says nothing back. What it finds out is in the rows; what it could not do stays due in the store, and the
+sweeper asks again. So a store that is away costs one line here, and never a retry or a dead letter.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dramatiq
+import structlog
+from dramatiq import Broker, Middleware, Worker
+from dramatiq.asyncio import get_event_loop_thread
+
+from worker.broker import DELIVERIES, NOTIFICATIONS
+from worker.delivery import Deliverer
+from worker.process import process
+from worker.runtime import Runtime
+from worker.store.engine import StoreUnavailable
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One actor: what it is called on the queue, what it runs, where it waits, what it may take.
+
+    Attributes:
+        priority: smaller goes first where both wait for a thread.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    queue: str
+    priority: int
+    time_limit_ms: int
+    max_retries: int
+
+
+def declare(broker: Broker, runtime: Runtime) -> None:
+    """Make the actors of this broker. Names are on the queue: to change one strands what waits there."""
+    telling = _Telling(runtime)
+    broker.add_middleware(telling)
+
+    def process_ids(ids: Sequence[str]) -> None:
+        try:
+            process(runtime, ids)
+        except StoreUnavailable as error:
+            log.warning("process.store_unavailable", waiting=len(ids), error=str(error))
+
+    async def deliver_ids(ids: Sequence[str]) -> None:
+        try:
+            await telling.deliverer().deliver(ids)
+        except StoreUnavailable as error:
+            log.warning("deliver.store_unavailable", waiting=len(ids), error=str(error))
+
+    table = (
+        # To take access away comes before telling of it. Retries: for mistakes of ours that may pass, few and soon.
+        Row("process", process_ids, NOTIFICATIONS, priority=0, time_limit_ms=60_000, max_retries=3),
+        # Only lines deliveries up, so it never holds a thread for a slow subscriber.
+        Row("deliver", deliver_ids, DELIVERIES, priority=10, time_limit_ms=60_000, max_retries=3),
+    )
+    for row in table:
+        make = dramatiq.actor(
+            broker=broker,
+            actor_name=row.name,
+            queue_name=row.queue,
+            priority=row.priority,
+            time_limit=row.time_limit_ms,
+            max_retries=row.max_retries,
+        )
+        make(row.function)
+
+
+class _Telling(Middleware):
+    """Own this process's deliverer, which lives on the event loop of the async actors.
+
+    Added after `AsyncIO`, so that its `after_…` hook runs before the loop is closed.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._deliverer: Deliverer | None = None
+
+    def deliverer(self) -> Deliverer:
+        """Give the one deliverer, made on the loop at its first use."""
+        if self._deliverer is None:
+            self._deliverer = Deliverer(self._runtime)
+        return self._deliverer
+
+    def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002 - the hook's signature
+        loop = get_event_loop_thread()
+        if self._deliverer is not None and loop is not None:
+            loop.run_coroutine(self._deliverer.close())

@@ -1,0 +1,258 @@
+"""Dramatiq's Redis broker, with settings chosen for hints: quick to wake, quick to give up, slow to lose.
+
+The store has every row (`worker/inbox.py`), so the broker may lose all it holds at any moment. What it is for is speed:
+an idle system acts on a notification within milliseconds, where Dramatiq's consumer alone would sleep up to a second.
+
+Keys of ours, for a namespace `clawback`:
+
+- `clawback-wake:<queue>`: a list of at most `WAKE_TOKENS` empty strings, one pushed after each enqueue and gone after
+  `WAKE_TTL_SECONDS`. A consumer that found its queue empty blocks on it. Losing it costs one poll, nothing else.
+
+Keys of Dramatiq, only ever read here and only to count (legend: dramatiq/brokers/redis/dispatch.lua):
+
+- `clawback:<queue>`: list of message ids that are ready, the next one at the left
+- `clawback:<queue>.msgs`: hash of id → message, of all that are ready or in flight
+- `clawback:<queue>.DQ.msgs`: the same for delayed messages
+- `clawback:<queue>.XQ`: sorted set of dead-lettered ids; Dramatiq drops them after seven days
+"""
+
+import json
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import redis
+from dramatiq import Broker, Consumer, Message, MessageProxy, Middleware
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.common import q_name
+from dramatiq.errors import ConnectionClosed
+from dramatiq.middleware import AsyncIO, Retries, TimeLimit
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from config.settings import Settings
+from worker.metrics import QueueDepth
+
+NOTIFICATIONS = "notifications"
+DELIVERIES = "deliveries"
+QUEUES = (NOTIFICATIONS, DELIVERIES)
+
+CONNECT_SECONDS_MAX = 2.0
+ANSWER_SECONDS_MAX = 2.0
+"""A request must never hang on the broker: the row is safe, and the sweeper hints again."""
+IDLE_SECONDS_MAX = 0.5
+"""How long a consumer waits to be woken before it looks by itself; less than an answer may take."""
+WAKE_TOKENS = 16
+WAKE_TTL_SECONDS = 5
+HEARTBEAT_TIMEOUT_MS = 15_000
+"""A consumer silent for so long is dead and its messages go to others. Dramatiq's default of a minute, with its
+maintenance on one command in 1,000, brought back none of three messages within 460 s on an idle system."""
+MAINTENANCE_PER_MILLION = 100_000
+"""One command in ten of a worker looks for dead consumers: about 20 s until their messages are back."""
+TIME_LIMIT_MS = 120_000
+"""Interrupts an actor that loops; a set of rows takes milliseconds, a delivery at most its subscriber's time-out."""
+
+
+def make_broker(settings: Settings, *, consumes: bool = False) -> RedisBroker:
+    """Make the broker of this process.
+
+    Args:
+        settings: with a broker URL that is not `embedded` any more (`worker/bootstrap.py: settle`).
+        consumes: only workers look for dead consumers: the look is a `KEYS`, too dear for every request.
+    """
+    return _WakingBroker(  # type: ignore[no-untyped-call]  # Dramatiq leaves its constructor untyped
+        client=connect(settings.broker.url),
+        namespace=settings.broker.namespace,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
+        maintenance_chance=MAINTENANCE_PER_MILLION if consumes else 0,
+        middleware=_middleware(),
+    )
+
+
+def connect(url: str) -> redis.Redis:
+    """Make a client that fails fast: two seconds, and one second try for a connection that went stale."""
+    options: dict[str, Any] = {
+        "socket_connect_timeout": CONNECT_SECONDS_MAX,
+        "socket_timeout": ANSWER_SECONDS_MAX,
+        "socket_keepalive": True,
+        "retry": Retry(NoBackoff(), 1),
+    }
+    if urlsplit(url).scheme == "redis+sentinel":
+        return _sentinel(url, options)
+    if urlsplit(url).scheme == "unix":
+        del options["socket_keepalive"]  # a word of TCP alone
+    return redis.Redis.from_url(url, **options)
+
+
+def queue_depths(broker: RedisBroker, now: float) -> tuple[QueueDepth, ...]:
+    """Count what waits in each queue, in one round trip (and a second for the age of the oldest).
+
+    Raises:
+        redis.RedisError: the broker is away.
+    """
+    client: Any = broker.client
+    with client.pipeline(transaction=False) as pipe:
+        for name in QUEUES:
+            full = f"{broker.namespace}:{name}"
+            pipe.llen(full).hlen(f"{full}.msgs").hlen(f"{full}.DQ.msgs").zcard(f"{full}.XQ").lindex(full, 0)
+        counts = pipe.execute()
+    return tuple(_depth(broker, name, counts[5 * i : 5 * i + 5], now) for i, name in enumerate(QUEUES))
+
+
+def _depth(broker: RedisBroker, name: str, counts: list[Any], now: float) -> QueueDepth:
+    ready, known, delayed, dead, first = counts
+    # A message stays in the hash until it is acknowledged: what is there and not in the list is being worked on.
+    states = {"ready": ready, "delayed": delayed, "in_flight": max(0, known - ready), "dead": dead}
+    data: Any = broker.client.hget(f"{broker.namespace}:{name}.msgs", first) if first else None
+    sent = json.loads(data)["message_timestamp"] / 1000 if data else now
+    return QueueDepth(name, states, max(0.0, now - sent))
+
+
+def _middleware() -> list[Middleware]:
+    """List every middleware; `before_…` hooks run in this order, `after_…` hooks in the reverse one.
+
+    Not here, on purpose: AgeLimit (an old hint is still true), Callbacks and Pipelines (a hint has no result),
+    ShutdownNotifications (a stop lets what runs finish within its grace, and rows outlive what does not), Prometheus
+    (it would listen on all interfaces; ours is `worker/metrics.py`).
+    """
+    return [
+        # Limits. The watch begins before anything else of a message and ends after it.
+        TimeLimit(time_limit=TIME_LIMIT_MS),
+        # Retry. Few and soon: actors record what fails in its row, which decides what is next. This is for mistakes.
+        Retries(max_retries=3, min_backoff=1_000, max_backoff=30_000),
+        # The event loop of async actors: opened before and closed after everything that may use it.
+        AsyncIO(),
+        # Wake-up, last: it tells of messages that are already there.
+        _WakeUp(),
+    ]
+
+
+class _WakeUp(Middleware):
+    """Wake one waiting consumer after each message that is ready now."""
+
+    def after_enqueue(self, broker: Broker, message: Message[Any], delay: int | None) -> None:
+        if delay is None and isinstance(broker, _WakingBroker):
+            broker.wake(message.queue_name)
+
+
+class _WakingBroker(RedisBroker):
+    """Dramatiq's Redis broker, whose consumers are woken instead of sleeping longer and longer."""
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        if queue_name != q_name(queue_name):
+            return super().consume(queue_name, prefetch, timeout)  # delayed messages have their own times
+        # Time-out 0: the consumer itself never sleeps.
+        return _WokenConsumer(self, queue_name, prefetch, super().consume(queue_name, prefetch, 0))
+
+    def close(self) -> None:
+        super().close()
+        self.client.close()
+
+    def wake(self, queue_name: str) -> None:
+        """Wake one consumer of a queue, as far as the broker is there to do it."""
+        key = self._wake_key(queue_name)
+        client: Any = self.client
+        try:
+            with client.pipeline(transaction=False) as pipe:
+                pipe.rpush(key, "").ltrim(key, -WAKE_TOKENS, -1).expire(key, WAKE_TTL_SECONDS).execute()
+        except redis.RedisError:
+            pass  # the next poll finds the message
+
+    def wait(self, queue_name: str) -> None:
+        """Wait until something came to a queue, or for an idle poll's time."""
+        self.client.blpop([self._wake_key(queue_name)], timeout=IDLE_SECONDS_MAX)
+
+    def _wake_key(self, queue_name: str) -> str:
+        return f"{self.namespace}-wake:{queue_name}"
+
+
+class _WokenConsumer(Consumer):
+    """A consumer that waits for a reason: for a message when there is none, for room when it holds enough."""
+
+    def __init__(self, broker: _WakingBroker, queue_name: str, prefetch: int, inner: Any) -> None:
+        self._broker = broker
+        self._queue_name = queue_name
+        self._prefetch = prefetch
+        self._inner = inner
+        self._room = threading.Event()
+
+    def __next__(self) -> MessageProxy | None:
+        if not self._has_room():
+            return None
+        with _as_connection_closed():
+            message: MessageProxy | None = next(self._inner)
+            if message is None:
+                # There was room, so it did ask, and the queue was empty.
+                self._broker.wait(self._queue_name)
+            return message
+
+    def ack(self, message: MessageProxy) -> None:
+        with _as_connection_closed():
+            self._inner.ack(message)
+        self._tell_of_room()
+
+    def nack(self, message: MessageProxy) -> None:
+        with _as_connection_closed():
+            self._inner.nack(message)
+        self._tell_of_room()
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        with _as_connection_closed():
+            self._inner.requeue(messages)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def _has_room(self) -> bool:
+        """Wait while full until half is free: one fetch for many messages, where each alone would cost its own."""
+        if self._inner.message_cache or self._inner.outstanding_message_count < self._prefetch:
+            return True
+        self._room.clear()
+        return self._half_free() or self._room.wait(IDLE_SECONDS_MAX)
+
+    def _tell_of_room(self) -> None:
+        if self._half_free():
+            self._room.set()
+
+    def _half_free(self) -> bool:
+        held: int = self._inner.outstanding_message_count
+        return held <= self._prefetch // 2
+
+
+@contextmanager
+def _as_connection_closed() -> Iterator[None]:
+    """Let Dramatiq treat a time-out like a lost connection; redis-py does not derive the one from the other."""
+    try:
+        yield
+    except redis.RedisError as error:
+        raise ConnectionClosed(error) from None  # type: ignore[no-untyped-call]  # untyped in Dramatiq
+
+
+def _sentinel(url: str, options: dict[str, Any]) -> redis.Redis:
+    """Connect to the master that sentinels name: `redis+sentinel://user:password@host:port,host:port/service/0`.
+
+    The user and password are the data server's; `?sentinel_username=…&sentinel_password=…` are the sentinels'.
+    """
+    parts = urlsplit(url)
+    user, _, hosts = parts.netloc.rpartition("@")
+    name, _, password = user.partition(":")
+    service, _, database = parts.path.strip("/").partition("/")
+    query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
+    own = {key.removeprefix("sentinel_"): value for key, value in query.items() if key.startswith("sentinel_")}
+    sentinels: Any = Sentinel  # its annotations are missing
+    sentinel = sentinels([_address(host) for host in hosts.split(",")], sentinel_kwargs={**options, **own}, **options)
+    master: redis.Redis = sentinel.master_for(
+        service or "mymaster",
+        db=int(database or 0),
+        username=unquote(name) or None,
+        password=unquote(password) or None,
+    )
+    return master
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return (host.strip("[]"), int(port)) if host else (port, 26379)

@@ -1,0 +1,101 @@
+"""`clawback run`: everything in one process tree, in the foreground."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from config.logs import configure_logs
+from config.settings import Settings
+from worker.cli.common import installation_options, json_option, load_settings, print_json
+from worker.lockfile import own
+from worker.start import everything, migrate
+from worker.supervise import Supervisor
+
+LOG = "clawback.log"
+"""Where the demo's processes log, so that a person can read what it says."""
+
+
+@click.command("run")
+@installation_options
+@json_option
+def command(config: Path | None, data_dir: Path, *, as_json: bool) -> int:
+    """Start everything here: the broker if it is embedded, the endpoint, the workers.
+
+    The database is brought up to date first. Without a configuration this is demo mode: an app with keys of its own,
+    on this machine alone, and one signed story from every platform. Ctrl-C stops every process in order; twice, at
+    once.
+    """
+    configure_logs()
+    with own(data_dir):
+        demo = config is None and not _configured_by_environment(os.environ)
+        config = _prepare_demo(data_dir) if demo else config
+        settings = load_settings(config, data_dir)
+        migrate(settings)
+        log = data_dir / LOG if demo else None
+
+        def on_ready(facts: Mapping[str, Mapping[str, Any]]) -> None:
+            if demo and not as_json:
+                _play_demo(settings, facts["serve"], data_dir)
+            _announce(settings, data_dir, facts["serve"], demo=demo, as_json=as_json)
+
+        return Supervisor(everything(settings, config, data_dir, log=log), on_ready).run()
+
+
+def _configured_by_environment(environ: Mapping[str, str]) -> bool:
+    """Tell whether apps are configured without a file."""
+    return any(name.upper().startswith("CLAWBACK_APPS") and value for name, value in environ.items())
+
+
+def _prepare_demo(data_dir: Path) -> Path:
+    """Make the demo's trust. Its keys lie open beside it, so nothing may move it off this machine."""
+    from worker.demo.trust import HOST, prepare
+
+    os.environ["CLAWBACK_SERVER__HOST"] = HOST
+    return prepare(data_dir)
+
+
+def _play_demo(settings: Settings, serve: Mapping[str, Any], data_dir: Path) -> None:
+    from rich.console import Console
+
+    from worker.demo.opening import play
+
+    play(settings, serve, data_dir, Console())
+
+
+def _announce(settings: Settings, data_dir: Path, serve: Mapping[str, Any], *, demo: bool, as_json: bool) -> None:
+    """Say where everything is."""
+    places = {
+        "webhooks": f"{serve['url']}/webhooks/{{platform}}/{{app}}",
+        "api": f"{serve['admin_url']}/v1",
+        "openapi": f"{serve['admin_url']}/openapi.json",
+        "metrics": f"{serve['admin_url']}/metrics",
+        "health": f"{serve['url']}/healthz",
+        "store": _without_password(settings.store.url),
+        "broker": _without_password(settings.broker.url),
+        "data": str(data_dir.absolute()),
+    }
+    if demo:
+        # Made for this directory and reachable from this machine alone; an operator's own token is never printed.
+        places["token"] = next(iter(settings.admin.tokens), "")
+        places["log"] = str((data_dir / LOG).absolute())
+    if as_json:
+        print_json(places)
+        return
+    click.echo("Clawback is running. Ctrl-C stops it.")
+    for name, place in places.items():
+        click.echo(f"  {name:<9} {place}")
+    if demo:
+        from worker.demo.opening import hints
+
+        click.echo("Try next, in another terminal:")
+        for hint in hints(settings, serve, data_dir):
+            click.echo(f"  {hint}")
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    return f"{scheme}://{credentials.partition(':')[0]}{at}{place}"

@@ -1,0 +1,33 @@
+"""`clawback serve`."""
+
+from pathlib import Path
+
+import click
+
+from config.logs import configure_logs
+from worker.cli.common import control_option, installation_options, load_settings
+from worker.control import Control
+from worker.serve import serve
+from worker.start import refuse_pending_migration, same_installation, supervise_verbs
+
+
+@click.command("serve")
+@installation_options
+@click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="How many share the port.")
+@click.option("--share-port", is_flag=True, hidden=True, help="Let siblings listen on the same port.")
+@control_option
+def command(config: Path | None, data_dir: Path, processes: int, control: int | None, *, share_port: bool) -> int:
+    """Start the endpoint and the API alone.
+
+    Any number of them, on any number of hosts, against one database and one broker. SIGTERM lets requests finish.
+    """
+    configure_logs()
+    settings = load_settings(config, data_dir)
+    refuse_pending_migration(settings)
+    if processes == 1:
+        serve(settings, Control(control), share_port=share_port)
+        return 0
+    if not settings.server.port:
+        raise click.UsageError("several processes cannot share port 0: set [server] port")
+    arguments = ("serve", *same_installation(config, data_dir), "--share-port")
+    return supervise_verbs("serve", arguments, processes, data_dir=data_dir, control=control)

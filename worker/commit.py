@@ -1,0 +1,53 @@
+"""Commit what was said to the ledger: load the book, decide step by step, write once, within one transaction."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from config.settings import App
+from handlers.decide import decide
+from schemas.book import Book
+from schemas.entry import Entry
+from schemas.resources import Event
+from worker.store import ledger, outbox
+
+
+class Bookkeeper:
+    """One transaction's work on the ledger.
+
+    Args:
+        connection: an open write transaction.
+        entries: everything that will be said in it; what they concern is loaded at once.
+        now_ms: Unix milliseconds, one reading for the whole transaction.
+    """
+
+    def __init__(self, connection: Connection, entries: Sequence[Entry], *, now_ms: int) -> None:
+        self._connection = connection
+        self._now_ms = now_ms
+        self._before = ledger.load_book(connection, entries)
+        self._merged: dict[str, str] = {}
+        self.book: Book = self._before
+        self.events: list[Event] = []
+
+    def tell(self, entries: Sequence[Entry], app: App) -> tuple[Event, ...]:
+        """Decide about what one source says. If this raises, nothing of it has happened.
+
+        Returns:
+            The events that follow from it.
+        """
+        decision = decide(self.book, entries, app=app, now_ms=self._now_ms)
+        self.book = decision.book
+        self._merged |= decision.merged
+        self.events.extend(decision.events)
+        return decision.events
+
+    def write(self) -> list[str]:
+        """Write everything that changed, and the outbox.
+
+        Returns:
+            Ids of deliveries that may be attempted once the transaction has committed.
+        """
+        ledger.write_book(
+            self._connection, self._before, self.book, merged=self._merged, events=self.events, now_ms=self._now_ms
+        )
+        return outbox.enqueue(self._connection, self.events, now_ms=self._now_ms)

@@ -1,0 +1,290 @@
+"""Tell subscribers, each at its own pace: one that is slow or dead delays no other.
+
+The outbox decides what is due and who may attempt it; here it is only attempted. Each subscriber has a lane with a few
+attempts in flight, or a single one while it fails. Everything that waits at the same moment shares one transaction, a
+*turn*: it records the attempts that ended and claims the deliveries that begin. An attempt that was made and could not
+be recorded is made again when its claim lapses, with the same `webhook-id`: at least once, never not at all.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+
+from handlers import outgoing
+from handlers.backoff import judge, parse_retry_after
+from worker.post import Answer, Poster
+from worker.runtime import Runtime
+from worker.store import outbox
+from worker.store.attempts import Attempt, Recorded, record
+from worker.store.engine import StoreUnavailable
+from worker.store.outbox import Claim
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+
+async def deliver(runtime: Runtime, ids: Sequence[str]) -> None:
+    """Attempt these deliveries and what they held back, to the end; for callers without a `Deliverer` of their own."""
+    deliverer = Deliverer(runtime)
+    try:
+        await deliverer.deliver(ids)
+        await deliverer.drained()
+    finally:
+        await deliverer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What bounds a deliverer.
+
+    Attributes:
+        lane_in_flight: attempts at one subscriber at the same time.
+        lane_waiting: hints kept per subscriber; more are dropped, and the sweeper finds what they meant.
+        in_flight: attempts at the same time in all.
+        grace_seconds: how long closing waits for attempts to end.
+        store_retry_seconds: how long to wait for a store that is away.
+    """
+
+    lane_in_flight: int = 16
+    lane_waiting: int = 10_000
+    in_flight: int = 400
+    grace_seconds: float = 5.0
+    store_retry_seconds: float = 1.0
+
+
+@dataclass(slots=True)
+class Lane:
+    """What one subscriber has in flight and waiting in this process."""
+
+    waiting: dict[str, None] = field(default_factory=dict)
+    in_flight: int = 0
+    failing: bool = False
+
+    def free(self, limits: Limits) -> bool:
+        """Tell whether an attempt may begin; a subscriber that fails is asked one thing at a time."""
+        return self.in_flight < (1 if self.failing else limits.lane_in_flight)
+
+
+class Deliverer:
+    """Everything that this process is telling subscribers right now. It belongs to one event loop.
+
+    Args:
+        runtime: the parts of this process.
+        jitter: draws numbers from 0 to 1.
+        limits: how much at once, and how long.
+    """
+
+    def __init__(
+        self, runtime: Runtime, *, jitter: Callable[[], float] = random.random, limits: Limits | None = None
+    ) -> None:
+        self._runtime = runtime
+        self._limits = limits or Limits()
+        self._jitter = jitter
+        self._poster = Poster()
+        # One thread of our own: turns never overlap, and never wait for anyone else's work.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        self._lanes: dict[str, Lane] = {}
+        self._open: set[str] = set()
+        self._idle = asyncio.Event()
+        self._ended: list[Attempt] = []
+        self._attempting: set[asyncio.Task[None]] = set()
+        self._turns: asyncio.Task[None] | None = None
+        self._closing = False
+
+    async def deliver(self, ids: Sequence[str]) -> None:
+        """Line these deliveries up to be attempted, and after them what they held back.
+
+        Returns at once: a worker that waited here for a slow subscriber would be missing for all others. What is
+        lined up and lost with this process is still due in the outbox.
+
+        Raises:
+            StoreUnavailable: nothing was lined up.
+        """
+        self._line_up(await self._in_thread(self._owners, ids))
+
+    async def drained(self) -> None:
+        """Wait until nothing is in flight and nothing waits."""
+        while self._open:
+            await self._idle.wait()
+
+    async def close(self) -> None:
+        """Begin nothing more, give what is in flight a moment, record it, and close every connection."""
+        self._closing = True
+        if self._attempting:
+            await asyncio.wait(self._attempting, timeout=self._limits.grace_seconds)
+        for task in self._attempting:
+            task.cancel()
+        await asyncio.gather(*self._attempting, return_exceptions=True)
+        last = self._wake()
+        await asyncio.wait([last], timeout=self._limits.grace_seconds)
+        last.cancel()
+        self._close_all(list(self._open))
+        await self._poster.close()
+        self._thread.shutdown(wait=False)
+
+    def _line_up(self, owners: Mapping[str, str]) -> None:
+        """Put deliveries into their subscribers' lanes; what is in one already stays where it is."""
+        for delivery, subscriber in owners.items():
+            lane = self._lanes.setdefault(subscriber, Lane())
+            if delivery not in self._open and len(lane.waiting) < self._limits.lane_waiting and not self._closing:
+                lane.waiting[delivery] = None
+                self._open.add(delivery)
+                self._idle.clear()
+        self._wake()
+
+    def _wake(self) -> asyncio.Task[None]:
+        if self._turns is None or self._turns.done():
+            self._turns = asyncio.get_running_loop().create_task(self._take_turns())
+        return self._turns
+
+    async def _take_turns(self) -> None:
+        """Take turns until there is nothing to record and nothing to claim."""
+        while True:
+            ended, self._ended = self._ended, []
+            taken = self._take()
+            if not ended and not taken:
+                return
+            try:
+                recorded, claims = await self._in_thread(self._turn, ended, list(taken))
+            except StoreUnavailable as error:
+                log.warning("deliver.store_unavailable", error=str(error), unrecorded=len(ended), waiting=len(taken))
+                self._ended[:0] = ended
+                self._put_back(taken)
+                await asyncio.sleep(self._limits.store_retry_seconds)
+            except Exception:
+                # A mistake of ours: these claims lapse and are swept, the others must not suffer for it.
+                log.exception("deliver.turn_failed", unrecorded=len(ended), waiting=len(taken))
+                self._let_go(ended, taken, claimed=())
+            else:
+                self._report(ended, recorded)
+                self._line_up(recorded.following)
+                self._let_go(ended, taken, claimed=claims)
+                if not self._closing:
+                    self._begin(claims)
+
+    def _take(self) -> dict[str, str]:
+        """Take what may begin, delivery → subscriber: least busy lanes first, so that busy ones crowd nobody out."""
+        taken: dict[str, str] = {}
+        busy = sum(lane.in_flight for lane in self._lanes.values())
+        room = 0 if self._closing else self._limits.in_flight - busy
+        for subscriber, lane in sorted(self._lanes.items(), key=lambda item: item[1].in_flight):
+            while lane.waiting and lane.free(self._limits) and len(taken) < room:
+                delivery = next(iter(lane.waiting))
+                del lane.waiting[delivery]
+                lane.in_flight += 1
+                taken[delivery] = subscriber
+        return taken
+
+    def _put_back(self, taken: Mapping[str, str]) -> None:
+        for delivery, subscriber in taken.items():
+            lane = self._lanes[subscriber]
+            lane.in_flight -= 1
+            lane.waiting = {delivery: None, **lane.waiting}
+
+    def _let_go(self, ended: Iterable[Attempt], taken: Mapping[str, str], *, claimed: Iterable[Claim]) -> None:
+        """Close what is over, and what could not be claimed: it is not due, or another process has it."""
+        refused = taken.keys() - {claim.id for claim in claimed}
+        for delivery in refused:
+            self._lanes[taken[delivery]].in_flight -= 1
+        self._close_all([*refused, *(attempt.claim.id for attempt in ended)])
+
+    def _close_all(self, deliveries: Iterable[str]) -> None:
+        self._open.difference_update(deliveries)
+        if not self._open:
+            self._idle.set()
+
+    def _begin(self, claims: Iterable[Claim]) -> None:
+        for claim in claims:
+            task = asyncio.get_running_loop().create_task(self._attempt(claim))
+            self._attempting.add(task)
+            task.add_done_callback(self._attempting.discard)
+
+    async def _attempt(self, claim: Claim) -> None:
+        """Make one attempt, and leave what it came to for the next turn."""
+        attempted_at = self._runtime.clock()
+        try:
+            answer = await self._post(claim, attempted_at)
+        except Exception:
+            # A mistake of ours must cost this delivery an attempt, not the lane its place.
+            log.exception("deliver.attempt_broke", delivery=claim.id)
+            answer = Answer(error="internal")
+        attempt = self._judged(claim, answer, attempted_at)
+        lane = self._lanes[claim.subscriber]
+        lane.in_flight -= 1
+        lane.failing = attempt.verdict.outcome != "delivered"
+        self._ended.append(attempt)
+        self._wake()
+
+    async def _post(self, claim: Claim, attempted_at: float) -> Answer:
+        keys = outgoing.keys(claim.secrets)
+        if not keys:
+            return Answer(error="no_secret")
+        body = outgoing.body(claim.document)
+        headers = outgoing.headers(claim.event_id, body, keys=keys, now=attempted_at)
+        return await self._poster.post(
+            claim.url, body, headers, allow_private=claim.allow_private, timeout_seconds=claim.timeout_seconds
+        )
+
+    def _judged(self, claim: Claim, answer: Answer, attempted_at: float) -> Attempt:
+        verdict = judge(
+            answer.status_code,
+            attempts=claim.attempts + 1,
+            jitter=self._jitter(),
+            retry_after_seconds=parse_retry_after(answer.retry_after, now=self._runtime.clock()),
+        )
+        return Attempt(
+            claim=claim,
+            verdict=verdict,
+            attempted_at_ms=int(attempted_at * 1000),
+            duration_ms=answer.duration_ms,
+            status_code=answer.status_code,
+            error=answer.error,
+            response=answer.response,
+        )
+
+    def _report(self, ended: Iterable[Attempt], recorded: Recorded) -> None:
+        """Count and log what was recorded: one line for each attempt, with all there is to know."""
+        for attempt in ended:
+            _log(attempt)
+            self._runtime.metrics.deliveries.labels(outcome=attempt.verdict.outcome).inc()
+            if attempt.verdict.outcome == "delivered":
+                lag_ms = attempt.attempted_at_ms + attempt.duration_ms - attempt.claim.created_at_ms
+                self._runtime.metrics.delivery_lag_seconds.observe(max(0.0, lag_ms / 1000))
+        for subscriber, reason in recorded.disabled.items():
+            log.error("deliver.subscriber_disabled", subscriber=subscriber, reason=reason)
+
+    def _owners(self, ids: Sequence[str]) -> dict[str, str]:
+        with self._runtime.store.read() as connection:
+            return outbox.owners(connection, ids)
+
+    def _turn(self, ended: Sequence[Attempt], wanted: Sequence[str]) -> tuple[Recorded, list[Claim]]:
+        now_ms = int(self._runtime.clock() * 1000)
+        with self._runtime.store.write() as connection:
+            return record(connection, ended, now_ms), outbox.claim(connection, wanted, now_ms)
+
+    async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
+
+
+def _log(attempt: Attempt) -> None:
+    claim, verdict = attempt.claim, attempt.verdict
+    log.info(
+        "deliver.attempted",
+        delivery=claim.id,
+        event_id=claim.event_id,
+        subscriber=claim.subscriber,
+        app=claim.app,
+        sequence=claim.sequence,
+        attempt=claim.attempts + 1,
+        outcome=verdict.outcome,
+        status_code=attempt.status_code,
+        error=attempt.error,
+        duration_ms=round(attempt.duration_ms, 1),
+        retry_in_seconds=None if verdict.wait_seconds is None else round(verdict.wait_seconds, 1),
+    )

@@ -1,0 +1,170 @@
+"""Accept verified notifications: durable, once, queued. What arrives together is committed together.
+
+An idle inbox commits at once. While a commit is under way, whatever arrives waits for the next one, so that under
+load one fsync and one queue message serve many requests, without a timer that would delay a single one.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from handlers import ids
+from schemas.received import Identity
+from worker.runtime import Queue, QueueUnavailable
+from worker.store import inbox
+from worker.store.engine import Store, StoreUnavailable
+
+BATCH_MAX = 256
+WAITING_MAX = 4096
+"""Beyond this, a request is better answered 503 than kept waiting: every platform tries again."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A verified notification on its way into the inbox.
+
+    Attributes:
+        headers: the few that its platform's `read` needs.
+        received_at: Unix seconds, before anything was read.
+        verified_at: Unix seconds.
+    """
+
+    app: str
+    platform: str
+    identity: Identity
+    body: bytes
+    headers: Mapping[str, str]
+    received_at: float
+    verified_at: float
+
+    @property
+    def id(self) -> str:
+        """Our id of it: the same for each repetition by the platform."""
+        return ids.make("ntf", self.app, self.platform, self.identity.scope, self.identity.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """It is on disk. `duplicate`: it was before."""
+
+    id: str
+    duplicate: bool
+
+
+class Inbox:
+    """The door of the store for notifications. Make one per event loop.
+
+    Args:
+        store: where they become durable.
+        queue: where their ids are hinted at afterwards.
+        retry_after_seconds: when the sweeper shall look after a row that nobody finished.
+    """
+
+    def __init__(self, store: Store, queue: Queue, *, retry_after_seconds: float = 10.0) -> None:
+        self._store = store
+        self._queue = queue
+        self._retry_after_ms = int(retry_after_seconds * 1000)
+        self._waiting: deque[tuple[Arrival, asyncio.Future[Accepted]]] = deque()
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def accept(self, arrival: Arrival) -> Accepted:
+        """Return once the notification is committed and its id was offered to the queue.
+
+        Raises:
+            StoreUnavailable: it is not durable: the database is away, or too many are waiting.
+        """
+        if len(self._waiting) >= WAITING_MAX:
+            raise StoreUnavailable("overloaded")
+        accepted: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        self._waiting.append((arrival, accepted))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        return await accepted
+
+    async def close(self) -> None:
+        """Wait until everything that was offered has its answer."""
+        if self._flushing is not None:
+            await self._flushing
+
+    async def _flush(self) -> None:
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
+                await self._commit(batch)
+        finally:
+            self._flushing = None
+
+    async def _commit(self, batch: Sequence[tuple[Arrival, asyncio.Future[Accepted]]]) -> None:
+        try:
+            answers = await asyncio.to_thread(self._store_and_hint, [arrival for arrival, _ in batch])
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting, and nobody told 200
+            await self._refuse(batch, error)
+            return
+        for (_, accepted), answer in zip(batch, answers, strict=True):
+            # A client that hung up has cancelled its future; its notification is stored all the same.
+            if not accepted.done():
+                accepted.set_result(answer)
+
+    async def _refuse(self, batch: Sequence[tuple[Arrival, asyncio.Future[Accepted]]], error: Exception) -> None:
+        """Answer that nothing is stored; where the database is there and refused a row, the others try without it."""
+        if len(batch) > 1 and not isinstance(error, StoreUnavailable):
+            for each in batch:
+                await self._commit([each])
+            return
+        for _, accepted in batch:
+            if not accepted.done():
+                accepted.set_exception(_unavailable(error))
+
+    def _store_and_hint(self, arrivals: Sequence[Arrival]) -> list[Accepted]:
+        rows = {arrival.id: arrival for arrival in arrivals}
+        with self._store.write() as connection:
+            new = inbox.insert_absent(connection, [self._row(arrival) for arrival in rows.values()])
+        self._hint(list(new))
+        answers = []
+        for arrival in arrivals:
+            answers.append(Accepted(arrival.id, duplicate=arrival.id not in new))
+            new.discard(arrival.id)
+        return answers
+
+    def _hint(self, new: Sequence[str]) -> None:
+        try:
+            if new:
+                self._queue.put_notifications(new)
+        except QueueUnavailable:
+            log.warning("queue.unavailable", queue="notifications", waiting=len(new))
+
+    def _row(self, arrival: Arrival) -> dict[str, object]:
+        identity = arrival.identity
+        received_at_ms = int(arrival.received_at * 1000)
+        stations = {"verified": round((arrival.verified_at - arrival.received_at) * 1000, 3)}
+        return {
+            "id": arrival.id,
+            "app": arrival.app,
+            "platform": arrival.platform,
+            "environment": identity.environment,
+            "scope": identity.scope,
+            "notification_id": identity.id,
+            "type": identity.type,
+            "subtype": identity.subtype,
+            "occurred_at_ms": identity.occurred_at_ms,
+            "received_at_ms": received_at_ms,
+            "body": arrival.body,
+            "headers": json.dumps(dict(arrival.headers)),
+            "status": "accepted",
+            "attempts": 0,
+            "retry_at_ms": received_at_ms + self._retry_after_ms,
+            "stations": json.dumps(stations),
+        }
+
+
+def _unavailable(error: Exception) -> StoreUnavailable:
+    if isinstance(error, StoreUnavailable):
+        return error
+    log.error("inbox.failed", error=type(error).__name__)
+    return StoreUnavailable(type(error).__name__)

@@ -1,0 +1,89 @@
+"""Everything this service counts and times, under the names that dashboards hold on to.
+
+Counters and histograms live here and are touched by the stations. What is true of the store or the broker, like
+how much waits there, is asked of them at scrape time: `worker/web/scrape.py`. Labels come from the configuration
+and from closed vocabularies, never from what a stranger sent, so their number is bounded.
+
+Processes of one host share their counts through `PROMETHEUS_MULTIPROC_DIR`
+(https://prometheus.github.io/client_python/multiprocess/), which is set before they start.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import partial
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.multiprocess import MultiProcessCollector
+
+UNKNOWN = "unknown"
+"""The label of a platform or app that nobody configured."""
+
+WITHIN_SECONDS = (
+    *(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+"""Buckets of what one process does by itself: a verification with a cached key takes tens of microseconds."""
+
+LAG_SECONDS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0),
+    *(60.0, 300.0, 1800.0, 7200.0),
+)
+"""Buckets of what waits in queues: milliseconds when all is well, hours when a subscriber is away."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """What the broker holds of one queue, at one moment.
+
+    Attributes:
+        messages: state → how many; the states are `ready`, `delayed`, `in_flight` and `dead`.
+        oldest_seconds: the age of the oldest message that is ready or in flight; 0: none.
+    """
+
+    queue: str
+    messages: dict[str, int]
+    oldest_seconds: float
+
+
+class Metrics:
+    """The counters and histograms of one process.
+
+    Args:
+        registry: where they are registered; each process has one, each test its own.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        count = partial(Counter, namespace="clawback", registry=registry)
+        time = partial(Histogram, namespace="clawback", registry=registry, buckets=WITHIN_SECONDS)
+        lag = partial(Histogram, namespace="clawback", registry=registry, buckets=LAG_SECONDS)
+
+        self.notifications = count(
+            "notifications", "Notifications received, by what became of them", ("platform", "app", "outcome")
+        )
+        self.verify_seconds = time("verify_seconds", "Proving who sent a notification", ("platform",))
+        self.accept_seconds = time("accept_seconds", "Making a notification durable", ("platform",))
+
+        self.processed = count(
+            "notifications_processed", "Notifications processed, by their new status", ("platform", "status")
+        )
+        self.process_seconds = time("process_seconds", "Deciding on notifications and committing", ("platform",))
+        self.receive_to_effect_seconds = lag(
+            "receive_to_effect_seconds", "From the receipt of a notification to its effect", ("platform",)
+        )
+        self.entitlement_changes = count("entitlement_changes", "Entitlements changed, by event type", ("type",))
+
+        self.deliveries = count("deliveries", "Attempts to tell a subscriber", ("outcome",))
+        self.delivery_lag_seconds = lag("delivery_lag_seconds", "From an event to its successful delivery")
+
+
+def shared_registry(own: CollectorRegistry) -> CollectorRegistry:
+    """Give the registry to scrape: that of all processes of this host where they share, else `own`.
+
+    The variable is the client library's own switch, read by it at import. One registry per scrape is its advice.
+    """
+    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        return own
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # its constructor carries no annotations
+    return registry

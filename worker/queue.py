@@ -1,0 +1,43 @@
+"""Put hints on the queue: ids of rows that are worth a look."""
+
+from collections.abc import Sequence
+
+import redis
+from dramatiq import Message
+from dramatiq.brokers.redis import RedisBroker
+
+from worker.broker import DELIVERIES, NOTIFICATIONS
+from worker.runtime import QueueUnavailable
+
+IDS_PER_MESSAGE_MAX = 100
+"""What one worker takes at a time: enough for set-wise statements, few enough to share a burst."""
+
+
+class BrokerQueue:
+    """The queue of a running service.
+
+    It sends by actor name, so the side that puts needs none of the code that takes (`worker/actors.py`).
+    """
+
+    def __init__(self, broker: RedisBroker) -> None:
+        self.broker = broker
+
+    def put_notifications(self, ids: Sequence[str]) -> None:
+        """Hint at notifications to process. Raises `QueueUnavailable`."""
+        self._put("process", NOTIFICATIONS, ids)
+
+    def put_deliveries(self, ids: Sequence[str]) -> None:
+        """Hint at deliveries to attempt. Raises `QueueUnavailable`."""
+        self._put("deliver", DELIVERIES, ids)
+
+    def close(self) -> None:
+        """Give every connection back."""
+        self.broker.close()
+
+    def _put(self, actor: str, queue: str, ids: Sequence[str]) -> None:
+        try:
+            for start in range(0, len(ids), IDS_PER_MESSAGE_MAX):
+                chunk = list(ids[start : start + IDS_PER_MESSAGE_MAX])
+                self.broker.enqueue(Message(queue, actor, args=(chunk,), kwargs={}, options={}))
+        except redis.RedisError as error:
+            raise QueueUnavailable(type(error).__name__) from error

@@ -1,0 +1,305 @@
+"""Speak as the App Store: every notification genuinely signed by a chain of the demo's own making.
+
+Shapes and field names are those of "responseBodyV2DecodedPayload" and "JWSTransactionDecodedPayload" in Apple's
+documentation. Only the root is not Apple's, which is why it has to be configured to be believed.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from config.platforms import Apple
+from handlers import money
+from worker.simulator import apple_pki as pki
+from worker.simulator.sale import Sale, Shot
+
+ROOT: Final = "apple-root"
+INTERMEDIATE: Final = "apple-intermediate"
+LEAF: Final = "apple-leaf"
+
+_LONG_AGO: Final = datetime(2016, 4, 30, tzinfo=UTC)
+_ACTIVE, _EXPIRED, _REVOKED = 1, 2, 5
+"""`status`, of auto-renewable subscriptions only."""
+
+
+def create(directory: Path, *, app: str, public_url: str) -> dict[str, Any]:
+    """Make a chain of trust in `directory`, and the configuration section that believes it.
+
+    The root's key is thrown away as soon as it has signed: nothing more is ever issued below it.
+    """
+    del public_url  # Apple signs no address
+    root = pki.make_root()
+    intermediate = pki.make_intermediate(root)
+    leaf = pki.make_leaf(intermediate)
+    for name, holder in ((ROOT, root), (INTERMEDIATE, intermediate), (LEAF, leaf)):
+        (directory / f"{name}.pem").write_bytes(holder.certificate.public_bytes(Encoding.PEM))
+    for name, holder in ((INTERMEDIATE, intermediate), (LEAF, leaf)):
+        _write_private(directory / f"{name}.key", holder.key)
+    return {
+        "bundle_id": f"com.example.{app}",
+        "app_apple_id": 1234567890,
+        "environments": ["Production", "Sandbox"],
+        "root_certificates": [str((directory / f"{ROOT}.pem").absolute())],
+    }
+
+
+def told(sale: Sale) -> Mapping[str, Any] | None:
+    """Tell what the app's backend adds: nothing, if the user fits into `appAccountToken`, which holds a UUID."""
+    if _account_token(sale.user_id):
+        return None
+    return {
+        "platform": "apple",
+        "purchase_id": sale.purchase_id,
+        "original_purchase_id": sale.original_purchase_id,
+        "product_id": sale.product_id,
+        "user_id": sale.user_id,
+        "kind": _KINDS[_type(sale)],
+        "quantity": sale.quantity,
+        "amount": sale.amount,
+        "currency": sale.currency,
+        "purchased_at": sale.purchased_at_ms // 1000,
+        "expires_at": None if sale.expires_at_ms is None else sale.expires_at_ms // 1000,
+    }
+
+
+class AppleSimulator:
+    """Post as the App Store would, for one app."""
+
+    def __init__(self, directory: Path, settings: Apple) -> None:
+        self._settings = settings
+        self._root = _certificate(directory, ROOT)
+        self._intermediate = _holder(directory, INTERMEDIATE)
+        self._chain = pki.Chain(_holder(directory, LEAF), (self._intermediate.certificate, self._root))
+
+    def purchase(self, sale: Sale, now: float) -> Shot:
+        """Say that it was bought: SUBSCRIBED, or ONE_TIME_CHARGE."""
+        if not sale.subscription:
+            return self._shot("ONE_TIME_CHARGE", sale, now)
+        return self._shot("SUBSCRIBED", sale, now, subtype="INITIAL_BUY")
+
+    def renew(self, sale: Sale, now: float) -> Shot:
+        """Say that a later period was paid: DID_RENEW."""
+        return self._shot("DID_RENEW", sale, now)
+
+    def refund(self, sale: Sale, now: float) -> Shot:
+        """Say that all its money went back: REFUND."""
+        revocation = {
+            "revocationDate": _ms(now),
+            "revocationReason": 1,
+            "revocationType": "REFUND_FULL",
+            "revocationPercentage": 100_000,
+        }
+        # An old period can be refunded while the subscription lives on, as `status` then says.
+        live = sale.expires_at_ms is not None and sale.expires_at_ms <= _ms(now)
+        return self._shot("REFUND", sale, now, revocation=revocation, status=_ACTIVE if live else _REVOKED)
+
+    def undo_refund(self, sale: Sale, now: float) -> Shot | None:
+        """Say that the refund was reversed: REFUND_REVERSED, its transaction without any revocation."""
+        return self._shot("REFUND_REVERSED", sale, now)
+
+    def expire(self, sale: Sale, now: float) -> Shot | None:
+        """Say that a subscription ended by itself: EXPIRED. What was bought once never does."""
+        if not sale.subscription:
+            return None
+        return self._shot("EXPIRED", sale, now, subtype="VOLUNTARY", status=_EXPIRED)
+
+    def test(self, now: float) -> Shot:
+        """Say nothing, as App Store Connect's "Request a Test Notification" does."""
+        return self._post("TEST", self._payload("TEST", now, self._app()))
+
+    def forge(self, shot: Shot, now: float) -> tuple[tuple[str, Shot], ...]:
+        """Make forgeries of a good notification, from the crude to the careful."""
+        good = json.loads(shot.body)["signedPayload"]
+        payload = pki.open_unverified(good)
+        foreign = pki.make_chain().sent_with(self._intermediate.certificate, self._root)
+        own_chain = pki.make_chain()
+        appended = own_chain.sent_with(own_chain.others[0], self._root)
+        expired = replace(self._chain, leaf=pki.make_leaf(self._intermediate, ends=_LONG_AGO))
+        return tuple(
+            (name, replace(shot, body=_body(token)))
+            for name, token in (
+                ("tampered_payload", _tampered(good, payload)),
+                ("foreign_leaf_under_the_trusted_intermediate", pki.sign_as(foreign, payload)),
+                ("foreign_chain_with_the_trusted_root_appended", pki.sign_as(appended, payload)),
+                ("algorithm_none", pki.sign_not_at_all(self._chain, payload)),
+                ("algorithm_hs256_with_the_public_key", pki.sign_with_public_key(self._chain, payload)),
+                ("expired_leaf", pki.sign_as(expired, payload)),
+                ("signed_in_the_future", self._sign({**payload, "signedDate": _ms(now + 3600)})),
+                ("another_app", self._sign(_for_another_app(payload))),
+                ("nested_transaction_signed_by_a_stranger", self._sign(_with_nested(payload, own_chain))),
+            )
+        )
+
+    def _shot(
+        self,
+        type_: str,
+        sale: Sale,
+        now: float,
+        *,
+        subtype: str | None = None,
+        revocation: Mapping[str, Any] | None = None,
+        status: int = _ACTIVE,
+    ) -> Shot:
+        transaction = {**self._transaction(sale, now), **(revocation or {})}
+        data = {**self._app(), "signedTransactionInfo": self._sign(transaction)}
+        if sale.subscription:
+            renewing = type_ != "EXPIRED" and revocation is None
+            data["signedRenewalInfo"] = self._sign(self._renewal(sale, now, renewing=renewing))
+            data["status"] = status
+        payload = self._payload(type_, now, data)
+        return self._post(type_, payload if subtype is None else {**payload, "subtype": subtype})
+
+    def _payload(self, type_: str, now: float, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "notificationType": type_,
+            "notificationUUID": str(uuid.uuid4()),
+            "data": data,
+            "version": "2.0",
+            "signedDate": _ms(now),
+        }
+
+    def _app(self) -> dict[str, Any]:
+        return {
+            "appAppleId": self._settings.app_apple_id,
+            "bundleId": self._settings.bundle_id,
+            "bundleVersion": "42",
+            "environment": self._environment,
+        }
+
+    def _transaction(self, sale: Sale, now: float) -> dict[str, Any]:
+        length_ms = (sale.expires_at_ms or sale.purchased_at_ms) - sale.purchased_at_ms
+        said = {
+            "transactionId": sale.purchase_id,
+            "originalTransactionId": sale.original_purchase_id,
+            "bundleId": self._settings.bundle_id,
+            "productId": sale.product_id,
+            "purchaseDate": sale.purchased_at_ms,
+            "originalPurchaseDate": sale.purchased_at_ms - sale.period * length_ms,
+            "quantity": sale.quantity,
+            "type": _type(sale),
+            "inAppOwnershipType": "PURCHASED",
+            "signedDate": _ms(now),
+            "environment": self._environment,
+            "transactionReason": "RENEWAL" if sale.period else "PURCHASE",
+            "storefront": "USA",
+            "storefrontId": "143441",
+            "price": _milliunits(sale),
+            "currency": sale.currency.upper(),
+        }
+        if sale.expires_at_ms is not None:
+            said |= {"expiresDate": sale.expires_at_ms, "subscriptionGroupIdentifier": "21000001"}
+        if token := _account_token(sale.user_id):
+            said["appAccountToken"] = token
+        return said
+
+    def _renewal(self, sale: Sale, now: float, *, renewing: bool) -> dict[str, Any]:
+        return {
+            "originalTransactionId": sale.original_purchase_id,
+            "autoRenewProductId": sale.product_id,
+            "productId": sale.product_id,
+            "autoRenewStatus": int(renewing),
+            "signedDate": _ms(now),
+            "environment": self._environment,
+            "renewalDate": sale.expires_at_ms,
+            "renewalPrice": _milliunits(sale),
+            "currency": sale.currency.upper(),
+            **({} if renewing else {"expirationIntent": 1}),
+        }
+
+    @property
+    def _environment(self) -> str:
+        return self._settings.environments[0]
+
+    def _sign(self, payload: Mapping[str, Any]) -> str:
+        return pki.sign_as(self._chain, payload)
+
+    def _post(self, type_: str, payload: Mapping[str, Any]) -> Shot:
+        return Shot(type_, _body(self._sign(payload)), {"content-type": "application/json"})
+
+
+_KINDS: Final[Mapping[str, str]] = {
+    "Auto-Renewable Subscription": "subscription",
+    "Non-Consumable": "non_consumable",
+    "Consumable": "consumable",
+}
+
+
+def _type(sale: Sale) -> str:
+    if sale.subscription:
+        return "Auto-Renewable Subscription"
+    return "Consumable" if sale.quantity > 1 else "Non-Consumable"
+
+
+def _account_token(user_id: str) -> str | None:
+    """Give the user's id back if it is a UUID in its usual spelling: Apple carries nothing else."""
+    try:
+        usual = str(uuid.UUID(user_id)) == user_id.lower()
+    except ValueError:
+        return None
+    return user_id if usual else None
+
+
+def _milliunits(sale: Sale) -> int:
+    places = money.exponent(sale.currency)
+    minor_per_unit: int = 10 ** (2 if places is None else places)
+    return sale.amount * 1000 // minor_per_unit
+
+
+def _ms(now: float) -> int:
+    return int(now * 1000)
+
+
+def _body(token: str) -> bytes:
+    return json.dumps({"signedPayload": token}, separators=(",", ":")).encode()
+
+
+def _tampered(good: str, payload: Mapping[str, Any]) -> str:
+    """Say something else under the signature of what was said."""
+    head, _, signature = good.split(".")
+    other = pki.segment({**payload, "notificationUUID": str(uuid.uuid4())})
+    return f"{head}.{other}.{signature}"
+
+
+def _for_another_app(payload: Mapping[str, Any]) -> dict[str, Any]:
+    return {**payload, "data": {**payload["data"], "bundleId": "com.example.another"}}
+
+
+def _with_nested(payload: Mapping[str, Any], stranger: pki.Chain) -> dict[str, Any]:
+    """Put a transaction that a stranger signed into an envelope that the store signed."""
+    data = dict(payload["data"])
+    nested = data.get("signedTransactionInfo")
+    inner = pki.open_unverified(nested) if nested else {"signedDate": payload["signedDate"]}
+    return {**payload, "data": {**data, "signedTransactionInfo": pki.sign_as(stranger, inner)}}
+
+
+def _write_private(path: Path, key: EllipticCurvePrivateKey) -> None:
+    """Write a key that only its owner can read, from the first byte on."""
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(pem)
+
+
+def _certificate(directory: Path, name: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate((directory / f"{name}.pem").read_bytes())
+
+
+def _holder(directory: Path, name: str) -> pki.Holder:
+    key = load_pem_private_key((directory / f"{name}.key").read_bytes(), password=None)
+    if not isinstance(key, EllipticCurvePrivateKey):
+        raise TypeError(f"{name}.key is no elliptic-curve key")
+    return pki.Holder(_certificate(directory, name), key)

@@ -1,0 +1,78 @@
+"""What a simulated platform sells, and what it posts about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Sale:
+    """One purchase by one user, with every id a platform may need to speak of it.
+
+    Attributes:
+        purchase_id: transactionId, orderId, charge or receiptId.
+        original_purchase_id: what its renewals share with it: originalTransactionId, purchase token, subscription.
+        amount: minor units of `currency`.
+        period: 0 for the first purchase, then one more with each renewal.
+    """
+
+    user_id: str
+    product_id: str
+    purchase_id: str
+    original_purchase_id: str
+    amount: int
+    currency: str
+    purchased_at_ms: int
+    expires_at_ms: int | None
+    period: int = 0
+    subscription: bool = True
+    quantity: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One POST, signed and ready: to send it twice is to send a duplicate.
+
+    Attributes:
+        type: the platform's word for it, to be shown to a person.
+    """
+
+    type: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Simulator(Protocol):
+    """Speak as one platform. Each call makes a new notification with a new id, signed at `now` (Unix seconds)."""
+
+    def purchase(self, sale: Sale, now: float) -> Shot:
+        """Say that it was bought."""
+        ...
+
+    def renew(self, sale: Sale, now: float) -> Shot:
+        """Say that `sale`, a later period, was paid."""
+        ...
+
+    def refund(self, sale: Sale, now: float) -> Shot:
+        """Say that all its money went back."""
+        ...
+
+    def undo_refund(self, sale: Sale, now: float) -> Shot | None:
+        """Say that the refund was reversed or failed; None where the platform has no such thing."""
+        ...
+
+    def expire(self, sale: Sale, now: float) -> Shot | None:
+        """Say that it ended by itself; None where the platform has no such thing."""
+        ...
+
+    def forge(self, shot: Shot, now: float) -> tuple[tuple[str, Shot], ...]:
+        """Make named forgeries of a good notification, each of which must be refused."""
+        ...
+
+
+class Backend(Protocol):
+    """What the app's own backend says of a sale: the JSON of `POST /v1/purchases`, or None if the platform said all."""
+
+    def __call__(self, sale: Sale) -> Mapping[str, Any] | None:
+        """Say it of one sale."""
+        ...

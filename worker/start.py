@@ -1,0 +1,104 @@
+"""What must be true before a process starts, and how several of one kind are started."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from config.settings import Settings
+from worker.control import Control
+from worker.runtime import Runtime
+from worker.store import outbox
+from worker.store.engine import Store
+from worker.store.migrate import pending, upgrade
+from worker.supervise import Child, Supervisor, Verb
+from worker.valkey import EmbeddedValkey, socket_url
+
+METRICS = "PROMETHEUS_MULTIPROC_DIR"
+
+
+class NotReady(Exception):
+    """Something has to be done first; the text says what."""
+
+
+def migrate(settings: Settings) -> tuple[str | None, str | None]:
+    """Bring the database up to date; give the revision before and after."""
+    store = Store(settings.store.url)
+    try:
+        return upgrade(store)
+    finally:
+        store.close()
+
+
+def refuse_pending_migration(settings: Settings) -> None:
+    """Refuse to start on a database that this code does not fit.
+
+    Raises:
+        NotReady: a migration is pending.
+    """
+    store = Store(settings.store.url)
+    try:
+        if pending(store):
+            raise NotReady("the database needs a migration: run `clawback migrate` first")
+    finally:
+        store.close()
+
+
+def introduce_subscribers(runtime: Runtime) -> None:
+    """Enter the subscribers of the configuration into the store: what is decided from now on is told to them.
+
+    Every process does, before it works; doing it again changes nothing.
+    """
+    with runtime.store.write() as connection:
+        outbox.sync_subscribers(connection, runtime.settings.subscribers, runtime.clock())
+
+
+def everything(settings: Settings, config: Path | None, data_dir: Path, *, log: Path | None = None) -> list[Child]:
+    """Name every process of a whole installation, for a `Supervisor`.
+
+    Args:
+        settings: settled ones.
+        config: the file they are from, if there is one.
+        data_dir: where the broker, the database and the shared counts are.
+        log: where the processes log; None: where this one does.
+    """
+    same = same_installation(config, data_dir)
+    environment = shared_metrics(data_dir / "metrics")
+    children: list[Child] = [Verb("serve", ("serve", *same), stage=2, environment=environment, log=log)]
+    for number in range(1, settings.work.processes + 1):
+        arguments = ("work", *same, "--processes", "1")
+        children.append(Verb(f"work-{number}", arguments, stage=1, environment=environment, log=log))
+    if settings.broker.url == socket_url(data_dir):
+        children.append(EmbeddedValkey(data_dir))
+    return children
+
+
+def same_installation(config: Path | None, data_dir: Path) -> tuple[str, ...]:
+    """Write the options that make a child verb work on the same installation."""
+    return (*(("--config", str(config.absolute())) if config else ()), "--data-dir", str(data_dir.absolute()))
+
+
+def shared_metrics(directory: Path) -> Mapping[str, str]:
+    """Make the directory in which processes add up their counts, and the environment that tells them.
+
+    An operator's own choice stands, and is not emptied. See https://prometheus.github.io/client_python/multiprocess/.
+    """
+    if os.environ.get(METRICS):
+        return {}
+    # Counts of an earlier life would be added to this one's.
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700, parents=True)
+    return {METRICS: str(directory.absolute())}
+
+
+def supervise_verbs(verb: str, arguments: tuple[str, ...], count: int, *, data_dir: Path, control: int | None) -> int:
+    """Keep `count` processes of one verb running.
+
+    Returns:
+        The exit code.
+    """
+    line = Control(control)
+    environment = shared_metrics(data_dir / f"metrics-{verb}")
+    children = [Verb(f"{verb}-{number}", arguments, stage=1, environment=environment) for number in range(1, count + 1)]
+    line.stop_with_parent()
+    return Supervisor(children, on_ready=lambda facts: line.ready(**next(iter(facts.values())))).run()

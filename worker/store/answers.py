@@ -1,0 +1,64 @@
+"""The first answer to each Idempotency-Key: claimed before the work, kept after it, given again from then on."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from worker.store.tables import idempotency
+
+KEPT_MS = 24 * 3600 * 1000
+"""How long a key is remembered: as long as a client may sensibly go on trying."""
+
+ABANDONED_MS = 120 * 1000
+"""A claim without an answer for this long belongs to a process that died."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What is known of a key.
+
+    Attributes:
+        mine: the caller does the work now.
+        fingerprint: of the request that came first.
+        status: of its answer; None: it is not there yet.
+    """
+
+    mine: bool
+    fingerprint: str
+    status: int | None = None
+    body: str | None = None
+
+
+def claim(connection: Connection, key: str, fingerprint: str, *, now_ms: int) -> Claimed:
+    """Claim a key for one request, or tell who has it."""
+    _forget(connection, key, now_ms)
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    row = {"key": key, "fingerprint": fingerprint, "created_at_ms": now_ms}
+    statement = dialect.insert(idempotency).values(row).on_conflict_do_nothing().returning(idempotency.c.key)
+    if connection.execute(statement).first() is not None:
+        return Claimed(mine=True, fingerprint=fingerprint)
+    known = connection.execute(select(idempotency).where(idempotency.c.key == key)).one()
+    return Claimed(mine=False, fingerprint=known.fingerprint, status=known.status, body=known.body)
+
+
+def keep(connection: Connection, key: str, status: int, body: str) -> None:
+    """Keep the answer under its key."""
+    connection.execute(update(idempotency).where(idempotency.c.key == key).values(status=status, body=body))
+
+
+def release(connection: Connection, key: str) -> None:
+    """Give a claim back: the request failed on our side and may be made again."""
+    connection.execute(delete(idempotency).where(idempotency.c.key == key, idempotency.c.status.is_(None)))
+
+
+def forget_old(connection: Connection, *, now_ms: int) -> int:
+    """Delete every answer that has been kept for long enough; returns how many."""
+    return connection.execute(delete(idempotency).where(idempotency.c.created_at_ms < now_ms - KEPT_MS)).rowcount
+
+
+def _forget(connection: Connection, key: str, now_ms: int) -> None:
+    """Forget this key if its time is over or whoever claimed it died."""
+    c = idempotency.c
+    abandoned = c.status.is_(None) & (c.created_at_ms < now_ms - ABANDONED_MS)
+    connection.execute(delete(idempotency).where(c.key == key, or_(c.created_at_ms < now_ms - KEPT_MS, abandoned)))

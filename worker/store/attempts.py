@@ -1,0 +1,180 @@
+"""Record how deliveries were attempted, and what follows for them, for what waits behind them, and for subscribers."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, update
+
+from handlers.backoff import Verdict
+from worker.store.outbox import Claim, first_in_line
+from worker.store.tables import attempts, deliveries, subscribers
+
+_Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt that is over.
+
+    Attributes:
+        error: a snake_case name; None: it was delivered.
+        response: the beginning of the answer, for a person who looks for the cause.
+    """
+
+    claim: Claim
+    verdict: Verdict
+    attempted_at_ms: int
+    duration_ms: float
+    status_code: int | None
+    error: str | None
+    response: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What follows.
+
+    Attributes:
+        following: delivery → subscriber, of deliveries that waited behind one that is finished now.
+        disabled: subscriber → reason, of those who are told nothing from now on.
+    """
+
+    following: Mapping[str, str] = field(default_factory=dict)
+    disabled: Mapping[str, str] = field(default_factory=dict)
+
+
+def record(connection: Connection, ended: Sequence[Attempt], now_ms: int) -> Recorded:
+    """Write down each attempt, and move on what it decided.
+
+    A success counts even if the claim lapsed meanwhile. A failure under a lapsed claim is kept as an attempt and
+    decides nothing: whoever holds the claim now does.
+    """
+    if not ended:
+        return Recorded()
+    connection.execute(attempts.insert(), [_row(attempt) for attempt in ended])
+    _close(connection, ended, now_ms)
+    _postpone(connection, ended, now_ms)
+    return Recorded(_release(connection, ended, now_ms), _disable(connection, ended))
+
+
+def _row(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "delivery": attempt.claim.id,
+        "attempted_at_ms": attempt.attempted_at_ms,
+        "duration_ms": attempt.duration_ms,
+        "status_code": attempt.status_code,
+        "error": attempt.error,
+        "response": attempt.response,
+    }
+
+
+def _close(connection: Connection, ended: Sequence[Attempt], now_ms: int) -> None:
+    over = {"finished_at_ms": now_ms}
+    delivered = [{"one": attempt.claim.id} for attempt in _with(ended, "delivered")]
+    _advance(connection, delivered, {"status": "delivered", **over})
+    dead = [{"one": attempt.claim.id, "ours": attempt.claim.claimed_until_ms} for attempt in _with(ended, "dead")]
+    _advance(connection, dead, {"status": "failed", **over}, _claim_is_ours)
+
+
+def _postpone(connection: Connection, ended: Sequence[Attempt], now_ms: int) -> None:
+    """Put failed deliveries off, and what waits behind them with them, so that nobody looks at that in vain."""
+    failed = [_postponed(attempt, now_ms) for attempt in _with(ended, "failed")]
+    _advance(connection, failed, {"next_attempt_ms": bindparam("at_ms")}, _claim_is_ours)
+    behind = [row for row in failed if row["in_order"]]
+    if behind:
+        connection.execute(_put_off_followers, behind)
+
+
+def _postponed(attempt: Attempt, now_ms: int) -> dict[str, Any]:
+    claim = attempt.claim
+    return {
+        "one": claim.id,
+        "ours": claim.claimed_until_ms,
+        "at_ms": now_ms + int((attempt.verdict.wait_seconds or 0.0) * 1000),
+        "in_order": claim.customer is not None,
+        "whose": claim.subscriber,
+        "of_app": claim.app,
+        "user": claim.user_id,
+        "after": claim.sequence,
+    }
+
+
+def _release(connection: Connection, ended: Sequence[Attempt], now_ms: int) -> dict[str, str]:
+    """Let go what waited behind deliveries that are finished now, delivered or not."""
+    over = {a.claim.customer for a in ended if a.verdict.outcome != "failed" and a.claim.customer is not None}
+    following = {delivery: customer[0] for customer, delivery in first_in_line(connection, over).items()}
+    if following:
+        connection.execute(_let_go, [{"one": delivery, "now_ms": now_ms} for delivery in following])
+    return following
+
+
+def _disable(connection: Connection, ended: Sequence[Attempt]) -> dict[str, str]:
+    """Tell no more those who say that they are gone, and those whom nothing reached for a whole schedule."""
+    reasons: dict[str, str] = {}
+    for subscriber in {attempt.claim.subscriber for attempt in ended if attempt.verdict.gone}:
+        if _disable_one(connection, subscriber, "gone"):
+            reasons[subscriber] = "gone"
+    given_up: dict[str, int] = {}
+    for attempt in _with(ended, "dead"):
+        since_ms = attempt.claim.created_at_ms
+        given_up[attempt.claim.subscriber] = max(since_ms, given_up.get(attempt.claim.subscriber, 0))
+    for subscriber, since_ms in given_up.items():
+        if _disable_one(connection, subscriber, "long_failure", _nothing_delivered(subscriber, since_ms)):
+            reasons[subscriber] = "long_failure"
+    return reasons
+
+
+def _disable_one(connection: Connection, subscriber: str, reason: str, *conditions: ColumnElement[bool]) -> bool:
+    enabled = update(subscribers).where(subscribers.c.id == subscriber, subscribers.c.state == "enabled", *conditions)
+    return connection.execute(enabled.values(state="disabled", reason=reason)).rowcount > 0
+
+
+def _nothing_delivered(subscriber: str, since_ms: int) -> ColumnElement[bool]:
+    """Tell whether nothing that fell due since then got through."""
+    return ~exists().where(
+        deliveries.c.status == "delivered",
+        deliveries.c.next_attempt_ms >= since_ms,
+        deliveries.c.subscriber == subscriber,
+    )
+
+
+def _with(ended: Iterable[Attempt], outcome: str) -> list[Attempt]:
+    return [attempt for attempt in ended if attempt.verdict.outcome == outcome]
+
+
+_claim_is_ours = deliveries.c.claimed_until_ms == bindparam("ours")
+
+
+def _advance(connection: Connection, rows: _Rows, values: Mapping[str, Any], *conditions: ColumnElement[bool]) -> None:
+    """Change unfinished deliveries, count the attempt, and end the claim."""
+    if not rows:
+        return
+    one = update(deliveries).where(deliveries.c.id == bindparam("one"), deliveries.c.status == "pending", *conditions)
+    counted = {"attempts": deliveries.c.attempts + 1, "claimed_until_ms": 0}
+    connection.execute(one.values({**counted, **values}), list(rows))
+
+
+_put_off_followers = (
+    update(deliveries)
+    .where(
+        deliveries.c.subscriber == bindparam("whose"),
+        deliveries.c.status == "pending",
+        deliveries.c.app == bindparam("of_app"),
+        deliveries.c.user_id == bindparam("user"),
+        deliveries.c.sequence > bindparam("after"),
+        deliveries.c.next_attempt_ms < bindparam("at_ms"),
+    )
+    .values(next_attempt_ms=bindparam("at_ms"))
+)
+
+# What was attempted before waits out its own schedule.
+_let_go = (
+    update(deliveries)
+    .where(
+        deliveries.c.id == bindparam("one"),
+        deliveries.c.attempts == 0,
+        deliveries.c.next_attempt_ms > bindparam("now_ms"),
+    )
+    .values(next_attempt_ms=bindparam("now_ms"))
+)

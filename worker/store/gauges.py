@@ -1,0 +1,84 @@
+"""Read what is true of the store at one moment: how much waits, how old it is, what needs a person."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from worker.store.tables import deliveries, notifications
+
+UNFINISHED_DELIVERIES = ("pending",)
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """One reading of the store.
+
+    Attributes:
+        inbox_oldest_ms: when the oldest notification that is not finished came; None: all are.
+        subscriber_backlog: subscriber → deliveries that have not arrived.
+        newest_ms: (app, platform) → when the last authentic notification came; absent: never.
+    """
+
+    inbox_pending: int
+    inbox_oldest_ms: int | None
+    quarantined: int
+    dead: int
+    subscriber_backlog: dict[str, int]
+    newest_ms: dict[tuple[str, str], int]
+
+
+def read_gauges(connection: Connection, sources: Iterable[tuple[str, str]]) -> Gauges:
+    """Read every gauge; each comes from an index.
+
+    Args:
+        connection: a transaction.
+        sources: the pairs of app and platform that are configured.
+    """
+    pending, oldest = _inbox(connection)
+    return Gauges(
+        inbox_pending=pending,
+        inbox_oldest_ms=oldest,
+        quarantined=_count(connection, "quarantined"),
+        dead=_count(connection, "dead"),
+        subscriber_backlog=_backlog(connection),
+        newest_ms=_newest(connection, sources),
+    )
+
+
+def inbox_oldest_ms(connection: Connection) -> int | None:
+    """Read when the oldest notification that is not finished came; None: all are."""
+    return _inbox(connection)[1]
+
+
+def _inbox(connection: Connection) -> tuple[int, int | None]:
+    c = notifications.c
+    statement = select(func.count(), func.min(c.received_at_ms)).where(c.status == "accepted")
+    pending, oldest = connection.execute(statement).one()
+    return pending, oldest
+
+
+def _count(connection: Connection, status: str) -> int:
+    c = notifications.c
+    return connection.execute(select(func.count()).where(c.status == status)).scalar_one()
+
+
+def _backlog(connection: Connection) -> dict[str, int]:
+    c = deliveries.c
+    statement = (
+        select(c.subscriber, func.count().label("waiting"))
+        .where(c.status.in_(UNFINISHED_DELIVERIES))
+        .group_by(c.subscriber)
+    )
+    return {row.subscriber: row.waiting for row in connection.execute(statement)}
+
+
+def _newest(connection: Connection, sources: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    c = notifications.c
+    found = {}
+    for app, platform in sources:
+        statement = select(func.max(c.received_at_ms)).where(c.app == app, c.platform == platform)
+        newest = connection.execute(statement).scalar_one()
+        if newest is not None:
+            found[app, platform] = newest
+    return found

@@ -1,0 +1,159 @@
+"""The inbox table: what a platform was told 200 for, and how far it got."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from schemas.resources import NotificationStatus
+from worker.store.tables import notifications
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A notification as the inbox holds it."""
+
+    id: str
+    app: str
+    platform: str
+    notification_id: str
+    type: str
+    body: bytes
+    headers: Mapping[str, str]
+    received_at_ms: int
+    attempts: int
+    stations: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a notification. `accepted` with a `retry_at_ms`: it is tried again then."""
+
+    id: str
+    status: NotificationStatus
+    reason: str | None
+    attempts: int
+    stations: Mapping[str, float]
+    retry_at_ms: int = 0
+
+
+def insert_absent(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Insert what is not there yet, in one statement.
+
+    Args:
+        connection: a transaction.
+        rows: values for the columns of `notifications`; `id` is made from the identity.
+
+    Returns:
+        The ids that are new. The others were accepted before: a platform repeats itself.
+    """
+    if not rows:
+        return set()
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    # Without naming the constraint: the id and the identity it is made of conflict together, and PostgreSQL would pass
+    # over a row only for the one that is named, and fail on the other when two processes insert it at once.
+    statement = dialect.insert(notifications).on_conflict_do_nothing().returning(notifications.c.id)
+    return set(connection.execute(statement, list(rows)).scalars())
+
+
+def load(connection: Connection, ids: Iterable[str]) -> list[Stored]:
+    """Read the accepted ones among these, oldest first."""
+    statement = (
+        select(notifications)
+        .where(notifications.c.id.in_(list(ids)), notifications.c.status == "accepted")
+        .order_by(notifications.c.received_at_ms, notifications.c.id)
+    )
+    return [_stored(row) for row in connection.execute(statement)]
+
+
+def claim(connection: Connection, ids: Iterable[str]) -> set[str]:
+    """Lock those among these that are still accepted, for the rest of the transaction.
+
+    What another worker holds is passed over: whoever holds it finishes it, or the sweeper queues it again.
+    """
+    statement = (
+        select(notifications.c.id)
+        .where(notifications.c.id.in_(list(ids)), notifications.c.status == "accepted")
+        .order_by(notifications.c.id)
+        .with_for_update(skip_locked=True)
+    )
+    return set(connection.execute(statement).scalars())
+
+
+def finish(connection: Connection, outcomes: Sequence[Outcome], *, now_ms: int) -> None:
+    """Write what became of notifications."""
+    if not outcomes:
+        return
+    statement = (
+        update(notifications)
+        .where(notifications.c.id == bindparam("of"))
+        .values(
+            status=bindparam("status"),
+            reason=bindparam("reason"),
+            attempts=bindparam("attempts"),
+            stations=bindparam("stations"),
+            finished_at_ms=bindparam("finished"),
+            retry_at_ms=bindparam("retry_at"),
+        )
+    )
+    connection.execute(
+        statement,
+        [
+            {
+                "of": outcome.id,
+                "status": outcome.status,
+                "reason": outcome.reason,
+                "attempts": outcome.attempts,
+                "stations": json.dumps(outcome.stations),
+                "retry_at": outcome.retry_at_ms,
+                "finished": None if outcome.status == "accepted" else now_ms,
+            }
+            for outcome in outcomes
+        ],
+    )
+
+
+def overdue(connection: Connection, *, now_ms: int, limit: int) -> list[str]:
+    """List accepted notifications that should have been finished by now, the longest overdue first."""
+    statement = (
+        select(notifications.c.id)
+        .where(notifications.c.status == "accepted", notifications.c.retry_at_ms <= now_ms)
+        .order_by(notifications.c.retry_at_ms)
+        .limit(limit)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def postpone(connection: Connection, ids: Sequence[str], *, until_ms: int) -> None:
+    """Leave these alone until then: they were queued again."""
+    if ids:
+        connection.execute(update(notifications).where(notifications.c.id.in_(ids)).values(retry_at_ms=until_ms))
+
+
+def reopen(connection: Connection, ids: Sequence[str]) -> list[str]:
+    """Make finished notifications accepted again, to be processed anew; returns those that exist."""
+    statement = (
+        update(notifications)
+        .where(notifications.c.id.in_(ids))
+        .values(status="accepted", reason=None, attempts=0, finished_at_ms=None, retry_at_ms=0)
+        .returning(notifications.c.id)
+    )
+    return list(connection.execute(statement).scalars())
+
+
+def _stored(row: Row[Any]) -> Stored:
+    return Stored(
+        id=row.id,
+        app=row.app,
+        platform=row.platform,
+        notification_id=row.notification_id,
+        type=row.type,
+        body=row.body,
+        headers=json.loads(row.headers),
+        received_at_ms=row.received_at_ms,
+        attempts=row.attempts,
+        stations=json.loads(row.stations),
+    )

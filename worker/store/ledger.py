@@ -1,0 +1,218 @@
+"""Load the book that a set of entries concerns, and write what a decision changed: a fixed number of statements each.
+
+Purchases, refunds and entitlements are stored as their resources: a column per field, so that what the API reads is
+what the fold made. Tuples are JSON text.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Table, and_, bindparam, delete, or_, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from handlers.placing import refs_of
+from schemas.book import Book, Held, Holder, Lineage, Ref
+from schemas.entry import Entry
+from schemas.resources import Entitlement, Event, Purchase, Refund
+from worker.store import tables as t
+
+_TUPLES = {"aliases", "entitlements", "purchases"}
+
+
+def load_book(connection: Connection, entries: Sequence[Entry]) -> Book:
+    """Load everything that deciding about these entries may read."""
+    refs = _load_refs(connection, {ref for entry in entries for ref in refs_of(entry)})
+    lineages = load_lineages(connection, set(refs.values()))
+    everything = [*entries, *(entry for lineage in lineages.values() for entry in lineage.entries)]
+    customers = {(entry.app, entry.facts.user_id) for entry in everything if entry.facts.user_id}
+    return Book(
+        refs=refs,
+        lineages=lineages,
+        holdings=_load_holdings(connection, customers),
+        entitlements=_load_entitlements(connection, customers),
+        sequences=_load_sequences(connection, customers),
+    )
+
+
+def write_book(
+    connection: Connection,
+    before: Book,
+    after: Book,
+    *,
+    merged: Mapping[str, str],
+    events: Sequence[Event],
+    now_ms: int,
+) -> None:
+    """Write what differs between two books, and the events that tell of it."""
+    _write_merges(connection, merged)
+    _write_refs(connection, before, after)
+    _write_entries(connection, before, after, now_ms)
+    _write_views(connection, before, after)
+    changed = [e for held, e in after.entitlements.items() if before.entitlements.get(held) != e]
+    _upsert(connection, t.entitlements, [_columns(e) for e in changed], ("app", "user_id", "environment", "key"))
+    counted = [
+        {"app": app, "user_id": user_id, "sequence": n}
+        for (app, user_id), n in after.sequences.items()
+        if before.sequences.get((app, user_id)) != n
+    ]
+    _upsert(connection, t.customers, counted, ("app", "user_id"))
+    if events:
+        connection.execute(t.events.insert(), [_event_row(event, now_ms) for event in events])
+
+
+def purchase_of(row: RowMapping) -> Purchase:
+    """Read a purchase back from its columns."""
+    return Purchase.model_validate(_fields(row, Purchase.model_fields))
+
+
+def refund_of(row: RowMapping) -> Refund:
+    """Read a refund back from its columns."""
+    return Refund.model_validate(_fields(row, Refund.model_fields))
+
+
+def entitlement_of(row: RowMapping) -> Entitlement:
+    """Read an entitlement back from its columns."""
+    return Entitlement.model_validate(_fields(row, Entitlement.model_fields))
+
+
+def _load_refs(connection: Connection, wanted: Iterable[Ref]) -> dict[Ref, str]:
+    wanted = list(wanted)
+    if not wanted:
+        return {}
+    c = t.refs.c
+    spaces = defaultdict(list)
+    for ref in wanted:
+        spaces[ref.app, ref.platform, ref.realm].append(ref.ref)
+    matches = [
+        and_(c.app == app, c.platform == platform, c.realm == realm, c.ref.in_(refs))
+        for (app, platform, realm), refs in spaces.items()
+    ]
+    rows = connection.execute(select(t.refs).where(or_(*matches)))
+    return {Ref(row.app, row.platform, row.realm, row.ref): row.lineage for row in rows}
+
+
+def load_lineages(connection: Connection, wanted: set[str]) -> dict[str, Lineage]:
+    """Load lineages with their entries, and their views as they are stored."""
+    if not wanted:
+        return {}
+    entries = defaultdict(list)
+    for row in connection.execute(
+        select(t.entries.c.lineage, t.entries.c.document).where(t.entries.c.lineage.in_(wanted))
+    ):
+        entries[row.lineage].append(Entry.model_validate_json(row.document))
+    purchases, refunds = defaultdict(list), defaultdict(list)
+    for bought in connection.execute(select(t.purchases).where(t.purchases.c.lineage.in_(wanted))).mappings():
+        purchases[bought["lineage"]].append(purchase_of(bought))
+    for refunded in connection.execute(select(t.refunds).where(t.refunds.c.lineage.in_(wanted))).mappings():
+        refunds[refunded["lineage"]].append(refund_of(refunded))
+    return {key: Lineage(tuple(entries[key]), tuple(purchases[key]), tuple(refunds[key])) for key in wanted}
+
+
+def _load_holdings(connection: Connection, customers: set[tuple[str, str]]) -> dict[Holder, Mapping[str, Purchase]]:
+    holdings: dict[Holder, dict[str, Purchase]] = defaultdict(dict)
+    for row in _of_customers(connection, t.purchases, customers):
+        purchase = purchase_of(row)
+        holdings[Holder(purchase.app, purchase.environment, str(purchase.user_id))][purchase.id] = purchase
+    return dict(holdings)
+
+
+def _load_entitlements(connection: Connection, customers: set[tuple[str, str]]) -> dict[Held, Entitlement]:
+    loaded = [entitlement_of(row) for row in _of_customers(connection, t.entitlements, customers)]
+    return {Held(Holder(e.app, e.environment, e.user_id), e.key): e for e in loaded}
+
+
+def _load_sequences(connection: Connection, customers: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    rows = _of_customers(connection, t.customers, customers)
+    return {(row["app"], row["user_id"]): row["sequence"] for row in rows}
+
+
+def _of_customers(connection: Connection, table: Table, customers: set[tuple[str, str]]) -> Sequence[RowMapping]:
+    if not customers:
+        return ()
+    wanted = tuple_(table.c.app, table.c.user_id).in_(sorted(customers))
+    return connection.execute(select(table).where(wanted)).mappings().all()
+
+
+def _write_merges(connection: Connection, merged: Mapping[str, str]) -> None:
+    """Move what was stored of lineages into those they went into, in the order in which that was found out."""
+    moves = [{"gone": gone, "home": home} for gone, home in merged.items()]
+    for table in (t.refs, t.entries, t.purchases, t.refunds) if moves else ():
+        moved = update(table).where(table.c.lineage == bindparam("gone")).values(lineage=bindparam("home"))
+        connection.execute(moved, moves)
+
+
+def _write_refs(connection: Connection, before: Book, after: Book) -> None:
+    new = [{**ref._asdict(), "lineage": lineage} for ref, lineage in after.refs.items() if ref not in before.refs]
+    _upsert(connection, t.refs, new, ("app", "platform", "realm", "ref"))
+
+
+def _write_entries(connection: Connection, before: Book, after: Book, now_ms: int) -> None:
+    known = {entry.id for lineage in before.lineages.values() for entry in lineage.entries}
+    rows = [
+        {
+            "id": entry.id,
+            "lineage": key,
+            "app": entry.app,
+            "platform": entry.platform,
+            "kind": entry.kind.value,
+            "occurred_at_ms": entry.occurred_at_ms,
+            "recorded_at_ms": now_ms,
+            "notification": entry.source.notification,
+            "document": entry.model_dump_json(exclude_defaults=True),
+        }
+        for key, lineage in after.lineages.items()
+        for entry in lineage.entries
+        if entry.id not in known
+    ]
+    if rows:
+        connection.execute(t.entries.insert(), rows)
+
+
+def _write_views(connection: Connection, before: Book, after: Book) -> None:
+    for table, name in ((t.purchases, "purchases"), (t.refunds, "refunds")):
+        old = {item.id: item for lineage in before.lineages.values() for item in getattr(lineage, name)}
+        new = {item.id: (key, item) for key, lineage in after.lineages.items() for item in getattr(lineage, name)}
+        if gone := old.keys() - new.keys():
+            connection.execute(delete(table).where(table.c.id.in_(sorted(gone))))
+        changed = [_columns(item) | {"lineage": key} for key, item in new.values() if old.get(item.id) != item]
+        if table is t.purchases:
+            changed = [row | {"sort_at": row["purchased_at"] or row["updated_at"]} for row in changed]
+        _upsert(connection, table, changed, ("id",))
+
+
+def _upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], key: tuple[str, ...]) -> None:
+    if not rows:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table)
+    others = {name: statement.excluded[name] for name in rows[0] if name not in key}
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=others), list(rows))
+
+
+def _columns(resource: Purchase | Refund | Entitlement) -> dict[str, Any]:
+    dumped = resource.model_dump(exclude={"object", "charge"})
+    return {name: json.dumps(value) if isinstance(value, tuple) else value for name, value in dumped.items()}
+
+
+def _fields(row: RowMapping, names: Iterable[str]) -> dict[str, Any]:
+    return {
+        name: json.loads(row[name]) if name in _TUPLES else row[name]
+        for name in names
+        if name not in ("object", "charge")
+    }
+
+
+def _event_row(event: Event, now_ms: int) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "app": event.app,
+        "environment": event.environment,
+        "type": event.type,
+        "user_id": event.customer.user_id if event.customer else None,
+        "sequence": event.sequence,
+        "timestamp_ms": now_ms,
+        "notification": event.data.cause.notification,
+        "document": event.model_dump_json(),
+    }

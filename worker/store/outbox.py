@@ -1,0 +1,263 @@
+"""The outbox tables: who is to be told what, who is telling it right now, and how each attempt went.
+
+| delivery | means |
+|---|---|
+| `pending`, `next_attempt_ms` passed, `claimed_until_ms` passed | due |
+| `pending`, `claimed_until_ms` ahead | some process attempts it; if that one dies, the claim lapses by itself |
+| `pending`, `next_attempt_ms` ahead | waits for its next attempt, or behind its customer's earlier event |
+| `delivered`, `failed` | finished: a 2xx came, or the schedule is over |
+
+A subscriber with order `per_customer` gets the events of one customer one after the other: a delivery is held back
+while an earlier one of the same subscriber and customer is pending.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Table, and_, bindparam, exists, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from config.settings import Subscriber
+from handlers import ids as identify
+from handlers.outgoing import matches
+from schemas.resources import Event
+from worker.store.tables import deliveries, events, subscribers
+
+LEASE_SLACK_MS = 15_000
+"""How much longer than the subscriber's own time-out a claim lasts: time to record the attempt."""
+
+_Row = Mapping[str, Any]
+Customer = tuple[str, str, str]
+"""Subscriber, app, user: within these, deliveries go out one after the other."""
+
+_earlier = deliveries.alias("earlier")
+_after_another = exists().where(
+    _earlier.c.subscriber == deliveries.c.subscriber,
+    _earlier.c.status == "pending",
+    _earlier.c.app == deliveries.c.app,
+    _earlier.c.user_id == deliveries.c.user_id,
+    _earlier.c.sequence < deliveries.c.sequence,
+)
+_due = and_(
+    deliveries.c.status == "pending",
+    deliveries.c.next_attempt_ms <= bindparam("now_ms"),
+    deliveries.c.claimed_until_ms <= bindparam("now_ms"),
+    subscribers.c.state == "enabled",
+    or_(subscribers.c.order != "per_customer", ~_after_another),
+)
+_told = deliveries.join(subscribers, subscribers.c.id == deliveries.c.subscriber)
+_address = (
+    subscribers.c.url,
+    subscribers.c.secrets,
+    subscribers.c.order,
+    subscribers.c.allow_private,
+    subscribers.c.timeout_seconds,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One delivery that this process alone may attempt until the claim lapses."""
+
+    id: str
+    event_id: str
+    document: str = field(repr=False)
+    subscriber: str
+    url: str = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    allow_private: bool
+    timeout_seconds: float
+    app: str
+    user_id: str | None = field(repr=False)
+    sequence: int | None
+    order: str
+    attempts: int
+    created_at_ms: int
+    claimed_until_ms: int
+
+    @property
+    def customer(self) -> Customer | None:
+        """Name whose turn this is; None: it waits for nobody and nobody for it."""
+        if self.order != "per_customer" or self.user_id is None:
+            return None
+        return (self.subscriber, self.app, self.user_id)
+
+
+def enqueue(connection: Connection, events: Sequence[Event], now_ms: int) -> list[str]:
+    """Put one delivery per event and enabled subscriber that asked for it into the outbox, in three statements.
+
+    Returns:
+        The deliveries that may be attempted at once: not those held back by an earlier one.
+    """
+    apps = {event.app for event in events}
+    listening = select(subscribers).where(subscribers.c.app.in_(apps), subscribers.c.state == "enabled")
+    told = [dict(row) for row in connection.execute(listening).mappings()] if events else []
+    types = {row["id"]: json.loads(row["types"]) for row in told}
+    rows = [
+        _delivery(event, row["id"], now_ms)
+        for event in events
+        for row in told
+        if row["app"] == event.app and matches(types[row["id"]], event.type)
+    ]
+    if not rows:
+        return []
+    connection.execute(_insert(connection, deliveries).on_conflict_do_nothing(), rows)
+    ordered = {row["id"] for row in told if row["order"] == "per_customer"}
+    queued = {row["id"]: _customer(row) for row in rows if row["subscriber"] in ordered and row["user_id"]}
+    first = first_in_line(connection, queued.values())
+    return [row["id"] for row in rows if row["id"] not in queued or first.get(queued[row["id"]]) == row["id"]]
+
+
+def _customer(row: _Row) -> Customer:
+    return (row["subscriber"], row["app"], row["user_id"])
+
+
+def due(connection: Connection, now_ms: int, limit: int) -> list[str]:
+    """List deliveries to attempt now, each subscriber's longest due first.
+
+    Every subscriber has an equal share of `limit`: the backlog of a dead one must not hide the others.
+    """
+    enabled = select(subscribers.c.id).where(subscribers.c.state == "enabled")
+    listening = connection.execute(enabled).scalars().all()
+    share = (
+        select(deliveries.c.id)
+        .select_from(_told)
+        .where(deliveries.c.subscriber == bindparam("subscriber"), _due)
+        .order_by(deliveries.c.next_attempt_ms, deliveries.c.created_at_ms)
+        .limit(max(1, limit // max(1, len(listening))))
+    )
+    found: list[str] = []
+    for subscriber in listening:
+        found += connection.execute(share, {"subscriber": subscriber, "now_ms": now_ms}).scalars()
+    return found[:limit]
+
+
+def owners(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
+    """Tell whose each unfinished delivery is: delivery → subscriber, in the order asked for."""
+    wanted = list(ids)
+    pending = select(deliveries.c.id, deliveries.c.subscriber).where(
+        deliveries.c.id.in_(wanted), deliveries.c.status == "pending"
+    )
+    found = {row.id: row.subscriber for row in connection.execute(pending)}
+    return {one: found[one] for one in wanted if one in found}
+
+
+def claim(connection: Connection, ids: Iterable[str], now_ms: int) -> list[Claim]:
+    """Take the due ones among these for this process, until their claims lapse.
+
+    What another process just takes is passed over.
+    """
+    wanted = list(ids)
+    if not wanted:
+        return []
+    statement = (
+        select(deliveries, *_address, events.c.document)
+        .select_from(_told.join(events, events.c.id == deliveries.c.event_id))
+        .where(deliveries.c.id.in_(wanted), _due)
+        .with_for_update(of=deliveries, skip_locked=True)
+    )
+    rows = connection.execute(statement, {"now_ms": now_ms}).all()
+    claims = [_claim(row, now_ms) for row in rows]
+    if claims:
+        taken = update(deliveries).where(deliveries.c.id == bindparam("one"))
+        connection.execute(
+            taken.values(claimed_until_ms=bindparam("until")),
+            [{"one": one.id, "until": one.claimed_until_ms} for one in claims],
+        )
+    return claims
+
+
+def first_in_line(connection: Connection, customers: Iterable[Customer]) -> dict[Customer, str]:
+    """Find the first unfinished delivery of each of these customers, in one statement."""
+    wanted = set(customers)
+    if not wanted:
+        return {}
+    column = deliveries.c
+    pending = (
+        select(column.subscriber, column.app, column.user_id, column.id)
+        .where(column.subscriber.in_({subscriber for subscriber, _, _ in wanted}), column.status == "pending")
+        .where(column.user_id.in_({user for _, _, user in wanted}), ~_after_another)
+    )
+    found = {(row.subscriber, row.app, row.user_id): row.id for row in connection.execute(pending)}
+    return {customer: found[customer] for customer in wanted if customer in found}
+
+
+def sync_subscribers(connection: Connection, configured: Sequence[Subscriber], now: float) -> None:
+    """Make the table's configured subscribers equal to the configuration; those that left it are disabled.
+
+    A configured one that was disabled is enabled again: a new start is how an operator says that it is mended. The
+    first answer decides whether that was true.
+    """
+    wanted = {row["id"]: row for row in map(_configured, configured)}
+    if wanted:
+        statement = _insert(connection, subscribers)
+        changed = {name: statement.excluded[name] for name in next(iter(wanted.values())) if name != "id"}
+        connection.execute(
+            statement.on_conflict_do_update(index_elements=["id"], set_=changed),
+            [row | {"created_at": int(now)} for row in wanted.values()],
+        )
+    connection.execute(
+        update(subscribers)
+        .where(subscribers.c.origin == "config", subscribers.c.id.not_in(list(wanted)))
+        .values(state="disabled", reason="removed_from_configuration")
+    )
+
+
+def _delivery(event: Event, subscriber: str, now_ms: int) -> dict[str, Any]:
+    return {
+        "id": identify.make("dlv", event.id, subscriber),
+        "event_id": event.id,
+        "subscriber": subscriber,
+        "app": event.app,
+        "user_id": event.customer.user_id if event.customer else None,
+        "sequence": event.sequence,
+        "status": "pending",
+        "next_attempt_ms": now_ms,
+        "created_at_ms": now_ms,
+    }
+
+
+def _configured(subscriber: Subscriber) -> dict[str, Any]:
+    return {
+        "id": identify.make("sub", subscriber.app, subscriber.url),
+        "app": subscriber.app,
+        "url": subscriber.url,
+        "secrets": json.dumps(subscriber.secrets),
+        "types": json.dumps(subscriber.types),
+        "order": subscriber.order,
+        "allow_private": subscriber.allow_private,
+        "timeout_seconds": subscriber.timeout_seconds,
+        "state": "enabled",
+        "reason": None,
+        "origin": "config",
+    }
+
+
+def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    """Begin an insert that can say what happens to rows that are there already."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    insert: sqlite.Insert | postgresql.Insert = dialect.insert(table)
+    return insert
+
+
+def _claim(row: Any, now_ms: int) -> Claim:
+    lease_ms = int(row.timeout_seconds * 1000) + LEASE_SLACK_MS
+    return Claim(
+        id=row.id,
+        event_id=row.event_id,
+        document=row.document,
+        subscriber=row.subscriber,
+        url=row.url,
+        secrets=tuple(json.loads(row.secrets)),
+        allow_private=row.allow_private,
+        timeout_seconds=row.timeout_seconds,
+        app=row.app,
+        user_id=row.user_id,
+        sequence=row.sequence,
+        order=row.order,
+        attempts=row.attempts,
+        created_at_ms=row.created_at_ms,
+        claimed_until_ms=now_ms + lease_ms,
+    )

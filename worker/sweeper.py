@@ -1,0 +1,136 @@
+"""Find what fell through: accepted and not finished, due and not delivered, run out and not noticed.
+
+The queue is a hint and may lose everything. This is what makes that harmless.
+"""
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Connection, select
+
+from handlers import ids as identify
+from schemas.entry import Entry, EntryKind, PurchaseFacts, Source, Subject
+from schemas.resources import Purchase
+from worker.commit import Bookkeeper
+from worker.process import hint_deliveries
+from worker.runtime import QueueUnavailable, Runtime
+from worker.store import answers, inbox, ledger, locks, outbox
+from worker.store.tables import purchases
+
+BATCH_MAX = 500
+LEASE_SECONDS = 15.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one round found. `lapsed`: purchases whose expiry date has passed."""
+
+    notifications: Sequence[str] = ()
+    deliveries: Sequence[str] = ()
+    lapsed: Sequence[Purchase] = ()
+
+    def __len__(self) -> int:
+        """Count it all."""
+        return len(self.notifications) + len(self.deliveries) + len(self.lapsed)
+
+
+def sweep(runtime: Runtime) -> int:
+    """Do one round, if no other process is at it; return how many things it found.
+
+    A round that finds nothing writes nothing: an idle system is idle.
+
+    Raises:
+        StoreUnavailable: nothing was changed; the next round finds the same.
+    """
+    now_ms = int(runtime.clock() * 1000)
+    with runtime.store.read() as connection:
+        found = _look(runtime, connection, now_ms)
+    if not found:
+        return 0
+    with runtime.store.write() as connection:
+        if not _mine(connection, now_ms):
+            return 0
+        retry_at_ms = now_ms + int(runtime.settings.work.sweep_after_seconds * 1000)
+        inbox.postpone(connection, found.notifications, until_ms=retry_at_ms)
+        deliveries = _lapse(runtime, connection, found.lapsed, now_ms)
+    _hint_notifications(runtime, found.notifications)
+    hint_deliveries(runtime, [*found.deliveries, *deliveries])
+    return _report(found)
+
+
+def tidy(runtime: Runtime) -> int:
+    """Forget what has outlived its purpose; return how many rows that were. Once an hour is often enough."""
+    with runtime.store.write() as connection:
+        return answers.forget_old(connection, now_ms=int(runtime.clock() * 1000))
+
+
+def _look(runtime: Runtime, connection: Connection, now_ms: int) -> Found:
+    run_out = (
+        select(purchases)
+        .where(
+            purchases.c.access.in_(("active", "suspended")),
+            purchases.c.expires_at <= now_ms // 1000,
+            purchases.c.app.in_(list(runtime.settings.apps)),
+        )
+        .order_by(purchases.c.expires_at)
+        .limit(BATCH_MAX)
+    )
+    return Found(
+        notifications=inbox.overdue(connection, now_ms=now_ms, limit=BATCH_MAX),
+        deliveries=outbox.due(connection, now_ms=now_ms, limit=BATCH_MAX),
+        lapsed=[ledger.purchase_of(row) for row in connection.execute(run_out).mappings()],
+    )
+
+
+def _hint_notifications(runtime: Runtime, ids: Sequence[str]) -> None:
+    try:
+        if ids:
+            runtime.queue.put_notifications(ids)
+    except QueueUnavailable:
+        log.warning("queue.unavailable", queue="notifications", waiting=len(ids))
+
+
+def _mine(connection: Connection, now_ms: int) -> bool:
+    holder = f"{socket.gethostname()}:{os.getpid()}"
+    until_ms = now_ms + int(LEASE_SECONDS * 1000)
+    return locks.acquire(connection, "sweeper", holder=holder, now_ms=now_ms, until_ms=until_ms)
+
+
+def _lapse(runtime: Runtime, connection: Connection, run_out: Sequence[Purchase], now_ms: int) -> list[str]:
+    """Enter the passing of expiry dates into the ledger, as the fold reads no clock."""
+    entries = [_lapsed(purchase) for purchase in run_out]
+    keeper = Bookkeeper(connection, entries, now_ms=now_ms)
+    for entry in entries:
+        keeper.tell([entry], runtime.settings.apps[entry.app])
+    return keeper.write()
+
+
+def _lapsed(purchase: Purchase) -> Entry:
+    expires_at_ms = (purchase.expires_at or 0) * 1000
+    return Entry(
+        id=identify.make("ent", "lapsed", purchase.id, expires_at_ms),
+        kind=EntryKind.LAPSED,
+        occurred_at_ms=expires_at_ms,
+        # Aliases name it too, and while no charge is known only they do.
+        subject=Subject(purchase_id=None if purchase.aliases else purchase.purchase_id, aliases=purchase.aliases),
+        environment=purchase.environment,
+        app=purchase.app,
+        platform=purchase.platform,
+        source=Source(type="clock"),
+        facts=PurchaseFacts(expires_at_ms=expires_at_ms),
+    )
+
+
+def _report(found: Found) -> int:
+    if found.notifications:
+        log.info("sweep.requeued", count=len(found.notifications))
+    if found.deliveries:
+        log.info("sweep.redelivering", count=len(found.deliveries))
+    if found.lapsed:
+        log.info("sweep.lapsed", count=len(found.lapsed))
+    return len(found)

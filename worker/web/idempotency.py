@@ -1,0 +1,77 @@
+"""Idempotency-Key: a POST that is made again gets the first answer again, and its work is not done twice."""
+
+import re
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Concatenate, ParamSpec, TypeVar
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from sqlalchemy import Connection
+
+from worker.store import answers
+from worker.web.auth import TOKEN_HASH
+from worker.web.errors import Refusal, Refused, answered, bad_parameter
+from worker.web.keys import RUNTIME, in_thread, now
+from worker.web.routes import body_of
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+HEADER = "Idempotency-Key"
+KEY_PATTERN = r"^[!-~]{1,255}$"
+
+
+@web.middleware
+async def idempotency(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a known key with its first answer; keep every answer of ours except that we failed."""
+    key = request.headers.get(HEADER)
+    if key is None or request.method != "POST" or TOKEN_HASH not in request:
+        return await handler(request)
+    if not re.fullmatch(KEY_PATTERN, key):
+        raise bad_parameter(HEADER, "Should be 1 to 255 printable ASCII characters without spaces.")
+    fingerprint = await _fingerprint(request)
+    claimed = await _write(request, answers.claim, key, fingerprint, now_ms=int(now(request) * 1000))
+    if not claimed.mine:
+        return _again(claimed, fingerprint)
+    return await _first(request, handler, key)
+
+
+async def _first(request: web.Request, handler: Handler, key: str) -> web.StreamResponse:
+    response = await answered(request, handler)
+    if response.status >= 500 or not isinstance(response, web.Response) or not isinstance(response.body, bytes):
+        await _write(request, answers.release, key)
+    else:
+        await _write(request, answers.keep, key, response.status, response.body.decode())
+    return response
+
+
+def _again(claimed: answers.Claimed, fingerprint: str) -> web.Response:
+    if claimed.fingerprint != fingerprint:
+        raise Refused(Refusal(409, "idempotency_key_reused", "That key came with another request.", HEADER))
+    if claimed.status is None or claimed.body is None:
+        raise Refused(Refusal(409, "idempotency_key_in_use", "The first request is still under way.", HEADER))
+    return web.Response(
+        body=claimed.body.encode(),
+        status=claimed.status,
+        content_type="application/json",
+        headers={"Idempotent-Replayed": "true"},
+    )
+
+
+async def _fingerprint(request: web.Request) -> str:
+    """Tell requests apart by who asks for what: method, address with its query, body and token."""
+    parts = (request.method, request.path_qs, sha256(await body_of(request)).hexdigest(), request[TOKEN_HASH])
+    return sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+async def _write(
+    request: web.Request, statement: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    store = request.config_dict[RUNTIME].store
+
+    def write() -> T:
+        with store.write() as connection:
+            return statement(connection, *args, **kwargs)
+
+    return await in_thread(request, write)

@@ -1,0 +1,226 @@
+"""The door for platforms: read, verify, accept, answer. 200 is said of what is proved and on disk, of nothing else.
+
+Whatever becomes of a POST, it leaves one line in the log and one count, and neither holds anything of its body.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol
+
+import structlog
+from aiohttp import web
+from prometheus_client import Histogram
+
+from handlers.platform import Platform
+from handlers.platforms import PLATFORMS
+from handlers.pubsub import KEPT_HEADERS
+from schemas.base import Noun
+from schemas.received import Identity, Received
+from worker.inbox import Accepted, Arrival
+from worker.metrics import UNKNOWN
+from worker.runtime import Runtime
+from worker.web import body
+from worker.web.errors import Refusal, Refused, answer, blame, explain, try_again
+from worker.web.keys import RUNTIME
+from worker.web.pages import resource
+from worker.web.routes import Answer, Route
+
+log = structlog.get_logger()
+
+OUTCOMES: Mapping[int, str] = {
+    400: "malformed",
+    401: "unauthentic",
+    403: "wrong_app",
+    404: "unknown_app",
+    405: "wrong_method",
+    413: "too_large",
+    503: "unavailable",
+}
+"""Status → the `outcome` label of `clawback_notifications_total`."""
+
+
+class Taken(Noun):
+    """What a platform is answered."""
+
+    id: str
+    duplicate: bool
+
+
+class Verifier(Protocol):
+    """What this door needs of `worker/trust.py`."""
+
+    async def verify(self, platform: Platform, received: Received, settings: Any, now: float) -> Any:
+        """Return the verified payload, or raise `Rejected` or `TrustUnavailable`."""
+        ...
+
+
+class Acceptor(Protocol):
+    """What this door needs of `worker/inbox.py`."""
+
+    async def accept(self, arrival: Arrival) -> Accepted:
+        """Return once it is durable, or raise `StoreUnavailable`."""
+        ...
+
+    async def close(self) -> None:
+        """Wait until everything that was offered has its answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One platform of one app, switched on.
+
+    Attributes:
+        settings: the platform's section of the app's configuration.
+    """
+
+    app: str
+    platform: Platform
+    settings: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Everything between a request and its answer."""
+
+    runtime: Runtime
+    endpoints: Mapping[tuple[str, str], Endpoint]
+    trust: Verifier
+    inbox: Acceptor
+
+    def endpoint(self, request: web.Request) -> Endpoint:
+        """Find who receives here, or refuse."""
+        found = self.endpoints.get((request.match_info["platform"], request.match_info["app"]))
+        if found is None:
+            raise Refused(Refusal(404, "unknown_app", "No such app or platform is switched on here."))
+        if request.method != "POST":
+            raise Refused(Refusal(405, "method_not_allowed", "Notifications are POSTed.", headers={"Allow": "POST"}))
+        return found
+
+    async def read(self, endpoint: Endpoint, request: web.Request) -> Received:
+        """Take the raw bytes, and the headers by their lower-case names."""
+        raw = await body.read(request, timeout_seconds=self.runtime.settings.server.body_timeout_seconds)
+        return Received(app=endpoint.app, body=raw, headers=_headers(request))
+
+    async def verify(self, endpoint: Endpoint, received: Received) -> Identity:
+        """Prove who sent it, and learn how it calls itself."""
+        with self._time(self.runtime.metrics.verify_seconds, endpoint):
+            payload = await self.trust.verify(endpoint.platform, received, endpoint.settings, self.runtime.clock())
+            return endpoint.platform.identify(payload)
+
+    async def accept(self, endpoint: Endpoint, received: Received, identity: Identity, at: float) -> Accepted:
+        """Make it durable."""
+        arrival = Arrival(
+            app=endpoint.app,
+            platform=endpoint.platform.name,
+            identity=identity,
+            body=received.body,
+            headers={name: received.headers[name] for name in KEPT_HEADERS if name in received.headers},
+            received_at=at,
+            verified_at=self.runtime.clock(),
+        )
+        with self._time(self.runtime.metrics.accept_seconds, endpoint):
+            return await self.inbox.accept(arrival)
+
+    def _time(self, histogram: Histogram, endpoint: Endpoint) -> Any:
+        return histogram.labels(endpoint.platform.name).time()
+
+
+DOOR = web.AppKey("door", Door)
+
+
+async def receive(request: web.Request) -> tuple[Identity, Accepted]:
+    """Take a notification in: its bytes, the proof of who sent them, and a place on disk."""
+    door = request.app[DOOR]
+    received_at = door.runtime.clock()
+    endpoint = door.endpoint(request)
+    received = await door.read(endpoint, request)
+    identity = await door.verify(endpoint, received)
+    return identity, await door.accept(endpoint, received, identity, received_at)
+
+
+async def webhook(request: web.Request, _: object = None) -> web.Response:
+    """Receive, answer, and leave one line and one count."""
+    began = perf_counter()
+    try:
+        identity, accepted = await receive(request)
+    except Exception as error:  # noqa: BLE001 - the one place where it ends
+        return _refuse(request, error, began)
+    outcome = "duplicate" if accepted.duplicate else "accepted"
+    _record(request, "ingest.accepted", 200, outcome, began, id=accepted.id, type=identity.type)
+    return resource(Taken(id=accepted.id, duplicate=accepted.duplicate))
+
+
+def _refuse(request: web.Request, error: Exception, began: float) -> web.Response:
+    """Answer for what was not taken. Nobody here may say 500: some platforms would give up for good."""
+    refusal = explain(error)
+    event, more = "ingest.rejected", {"reason": refusal.code}
+    if refusal.status == 500:
+        refusal = try_again("unexpected", "This is our mistake; it was logged. Try again.")
+        event, more = "ingest.failed", {"reason": refusal.code, **blame(error)}
+    _record(request, event, refusal.status, OUTCOMES.get(refusal.status, "malformed"), began, **more)
+    response = answer(refusal)
+    if not request.content.is_eof():
+        response.force_close()
+    return response
+
+
+def _record(request: web.Request, event: str, status: int, outcome: str, began: float, **more: Any) -> None:
+    """Write the one line and the one count. Names that nobody configured stay out of both."""
+    runtime = request.app[RUNTIME]
+    platform, app = request.match_info["platform"], request.match_info["app"]
+    names = {
+        "platform": platform if platform in PLATFORMS else UNKNOWN,
+        "app": app if app in runtime.settings.apps else UNKNOWN,
+    }
+    runtime.metrics.notifications.labels(outcome=outcome, **names).inc()
+    write = {"ingest.accepted": log.info, "ingest.rejected": log.warning, "ingest.failed": log.error}[event]
+    write(event, **names, outcome=outcome, status=status, ms=round((perf_counter() - began) * 1000, 3), **more)
+
+
+def _headers(request: web.Request) -> dict[str, str]:
+    """Lower the names, and leave out what is not ASCII: no platform sends that.
+
+    What is repeated is joined, so that no two readers can see two values of it.
+    """
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        lower = name.lower()
+        if value.isascii():
+            headers[lower] = f"{headers[lower]}, {value}" if lower in headers else value
+    return headers
+
+
+def endpoints(runtime: Runtime) -> dict[tuple[str, str], Endpoint]:
+    """List every platform of every app that can be checked against anything; all others are 404."""
+    return {
+        (name, app_name): Endpoint(app_name, platform, section)
+        for app_name, app in runtime.settings.apps.items()
+        for name, platform in PLATFORMS.items()
+        if (section := app.platform(name)) is not None
+    }
+
+
+def opened(trust: Verifier, open_inbox: Callable[[], Acceptor]) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Say how the door is opened with an application, and closed once everything taken in has its answer."""
+
+    async def door(app: web.Application) -> AsyncIterator[None]:
+        inbox = open_inbox()
+        app[DOOR] = Door(app[RUNTIME], endpoints(app[RUNTIME]), trust, inbox)
+        yield
+        await inbox.close()
+
+    return door
+
+
+ROUTE = Route(
+    "POST",
+    "/webhooks/{platform}/{app}",
+    webhook,
+    "Receive a notification from a platform",
+    "Webhooks",
+    {200: Answer("It is durable now, or it was before", Taken)},
+    description="The body is whatever the platform signed, at most 1 MiB. Its proof is in its headers or in itself.",
+    notes={"platform": "`apple`, `google`, `stripe` or `amazon`", "app": "The app's name in the configuration"},
+)

@@ -1,0 +1,124 @@
+"""`/v1/notifications`: the inbox, and the way to process something again."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import structlog
+from aiohttp import web
+
+from config.settings import Settings
+from handlers.errors import Rejected
+from handlers.platforms import PLATFORMS
+from schemas.base import Environment, PlatformName
+from schemas.meaning import Confirm
+from schemas.resources import Action, Notification, NotificationStatus
+from worker.runtime import QueueUnavailable, Runtime
+from worker.store import inbox
+from worker.store.notices import find_notification, list_notifications
+from worker.web.errors import not_found
+from worker.web.keys import RUNTIME, ask, in_thread
+from worker.web.pages import Listing, Query, Text, TimePaged, listing, path_text, resource
+from worker.web.routes import Answer, Route
+
+log = structlog.get_logger()
+
+_FILTERS = ("app", "platform", "environment", "status", "type")
+
+
+class NotificationList(Listing[Notification]):
+    """A page of notifications."""
+
+
+class NotificationsQuery(TimePaged):
+    """What may be asked of the list."""
+
+    app: Text | None = None
+    platform: PlatformName | None = None
+    environment: Environment | None = None
+    status: NotificationStatus | None = None
+    type: Text | None = None
+
+
+async def list_(request: web.Request, asked: NotificationsQuery) -> web.Response:
+    """List notifications, newest first."""
+    found = await ask(
+        request,
+        list_notifications,
+        asked.model_dump(include=set(_FILTERS)),
+        after=asked.cursor,
+        limit=asked.limit + 1,
+        action_of=partial(action_of, request.config_dict[RUNTIME].settings),
+    )
+    received = {notification.id: at_ms for at_ms, notification in found}
+    return listing([shown for _, shown in found], asked.limit, lambda shown: (received[shown.id], shown.id))
+
+
+async def show(request: web.Request, _: Query) -> web.Response:
+    """Show one notification."""
+    settings = request.config_dict[RUNTIME].settings
+    id_ = path_text(request, "id")
+    found = await ask(request, find_notification, id_, action_of=partial(action_of, settings))
+    if found is None:
+        raise not_found("notification")
+    return resource(found)
+
+
+async def replay(request: web.Request, query: Query) -> web.Response:
+    """Process a notification again. Harmless at any time: what it said is in the ledger once."""
+    await in_thread(request, _reopen, request.config_dict[RUNTIME], path_text(request, "id"))
+    return await show(request, query)
+
+
+def action_of(settings: Settings, app: str, platform: str, body: bytes, headers: Mapping[str, str]) -> Action | None:
+    """Read out of a stored confirmation what an operator needs to confirm it."""
+    section = settings.apps[app].platform(platform) if app in settings.apps else None
+    if section is None or platform not in PLATFORMS:
+        return None
+    understand = PLATFORMS[platform]
+    try:
+        meaning = understand.normalize(understand.read(body, headers), {}, settings=section)
+    except Rejected:
+        return None
+    if not isinstance(meaning, Confirm):
+        return None
+    return Action(type="confirm_subscription", topic=meaning.topic, token=meaning.token, url=meaning.url)
+
+
+def _reopen(runtime: Runtime, id_: str) -> None:
+    with runtime.store.write() as connection:
+        reopened = inbox.reopen(connection, [id_])
+    if not reopened:
+        raise not_found("notification")
+    try:
+        runtime.queue.put_notifications(reopened)
+    except QueueUnavailable:
+        log.warning("queue.unavailable", queue="notifications", waiting=len(reopened))
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/v1/notifications",
+        list_,
+        "List notifications",
+        "Notifications",
+        {200: Answer("Notifications, newest first", NotificationList)},
+        query=NotificationsQuery,
+    ),
+    Route(
+        "GET",
+        "/v1/notifications/{id}",
+        show,
+        "Show a notification",
+        "Notifications",
+        {200: Answer("The notification", Notification)},
+    ),
+    Route(
+        "POST",
+        "/v1/notifications/{id}/replay",
+        replay,
+        "Process a notification again",
+        "Notifications",
+        {200: Answer("It is accepted again and queued", Notification)},
+    ),
+)

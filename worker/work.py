@@ -1,0 +1,85 @@
+"""The workers of one process: take hints from the queue, and sweep for what no hint was given.
+
+A stop lets what runs finish within a grace period. What does not finish is not lost: its message goes to another
+worker, its rows to the sweeper.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+from dramatiq import Worker
+
+from config.settings import Settings
+from worker import bootstrap
+from worker.actors import declare
+from worker.broker import make_broker
+from worker.control import Control
+from worker.runtime import Runtime
+from worker.start import introduce_subscribers
+from worker.store.engine import StoreUnavailable
+from worker.sweeper import sweep, tidy
+
+log = structlog.get_logger()
+
+IDLE_MS = 500
+"""How long a thread with nothing to do waits before it looks whether to stop; work itself wakes it at once."""
+SWEEP_EVERY_SECONDS = 1.0
+TIDY_EVERY_SECONDS = 3600.0
+STOP_GRACE_SECONDS = 20.0
+
+
+def work(settings: Settings, control: Control) -> None:
+    """Run workers until SIGTERM or SIGINT."""
+    broker = make_broker(settings, consumes=True)
+    runtime = bootstrap.build(settings, broker=broker)
+    declare(broker, runtime)
+    introduce_subscribers(runtime)
+    worker = Worker(broker, worker_threads=settings.work.threads, worker_timeout=IDLE_MS)
+    with _stop_signal() as stop:
+        worker.start()
+        sweeper = threading.Thread(target=_sweep_until, args=(runtime, stop), name="sweeper")
+        sweeper.start()
+        control.stop_with_parent()
+        control.ready()
+        log.info("work.started", threads=settings.work.threads)
+        stop.wait()
+        log.info("work.stopping")
+        worker.stop(timeout=int(STOP_GRACE_SECONDS * 1000))
+        sweeper.join(STOP_GRACE_SECONDS)
+    bootstrap.close(runtime)
+    log.info("work.stopped")
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """Turn SIGTERM and SIGINT into an event."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    yield stop
+
+
+def _sweep_until(runtime: Runtime, stop: threading.Event) -> None:
+    """Sweep every second; say once that the store is away, and once that it is back."""
+    away = False
+    tidy_at = 0.0
+    while not stop.wait(SWEEP_EVERY_SECONDS):
+        try:
+            sweep(runtime)
+            if runtime.clock() >= tidy_at:
+                tidy(runtime)
+                tidy_at = runtime.clock() + TIDY_EVERY_SECONDS
+        except StoreUnavailable as error:
+            if not away:
+                log.warning("sweep.store_unavailable", error=str(error))
+            away = True
+        except Exception:
+            # A mistake of ours must not end the sweeps: they are what makes every other loss harmless.
+            log.exception("sweep.failed")
+        else:
+            if away:
+                log.info("sweep.store_back")
+            away = False
