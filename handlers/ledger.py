@@ -15,6 +15,7 @@ from handlers import facts, ids
 from handlers.clusters import Cluster, clusters, in_platform_order
 from handlers.refunds import Followed, State, follow, scope_of, unnamed, weigh
 from schemas.base import Access, Environment, realm
+from schemas.book import Ref
 from schemas.entry import Entry, EntryKind, PurchaseFacts
 from schemas.resources import Purchase, Refund, RefundStatus
 
@@ -117,6 +118,11 @@ def fold(entries: Sequence[Entry], *, policy: Policy, products: Mapping[str, Pro
     )
 
 
+def purchase_id_of(ref: Ref) -> str:
+    """Make our id of the purchase that goes by this id; `kind:` is left out, since it is found under any of them."""
+    return ids.make("pur", ref.app, ref.platform, ref.realm, ref.ref.partition(":")[2])
+
+
 def _environment(entries: Sequence[Entry]) -> Environment:
     """A lineage is a test as soon as anyone says so; where nobody says, it is production."""
     return "sandbox" if any(entry.environment == "sandbox" for entry in entries) else "production"
@@ -160,7 +166,7 @@ def _fold_period(period: _Period, policy: Policy, products: Mapping[str, Product
     first = entries[0]
     space = realm(first.platform, environment)
     purchase = Purchase(
-        id=ids.make("pur", first.app, first.platform, space, period.cluster.purchase_id),
+        id=purchase_id_of(Ref(first.app, first.platform, space, f"purchase:{period.cluster.purchase_id}")),
         app=first.app,
         platform=first.platform,
         environment=environment,

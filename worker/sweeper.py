@@ -15,7 +15,7 @@ from handlers import ids as identify
 from schemas.entry import Entry, EntryKind, PurchaseFacts, Source, Subject
 from schemas.resources import Purchase
 from worker.commit import Bookkeeper
-from worker.process import hint_deliveries
+from worker.process import count_changes, hint_deliveries
 from worker.runtime import QueueUnavailable, Runtime
 from worker.store import answers, inbox, ledger, locks, outbox
 from worker.store.tables import purchases
@@ -106,8 +106,14 @@ def _lapse(runtime: Runtime, connection: Connection, run_out: Sequence[Purchase]
     entries = [_lapsed(purchase) for purchase in run_out]
     keeper = Bookkeeper(connection, entries, now_ms=now_ms)
     for entry in entries:
-        keeper.tell([entry], runtime.settings.apps[entry.app])
-    return keeper.write()
+        try:
+            keeper.tell([entry], runtime.settings.apps[entry.app])
+        except Exception as error:  # noqa: BLE001 - one purchase that breaks our code must not stop every round
+            broke = type(error).__name__
+            log.error("sweep.failed", entry=entry.id, error=broke)  # noqa: TRY400 - a traceback may quote the entry
+    deliveries = keeper.write()
+    count_changes(runtime, keeper.events)
+    return deliveries
 
 
 def _lapsed(purchase: Purchase) -> Entry:

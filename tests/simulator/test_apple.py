@@ -261,7 +261,6 @@ def test_another_id_is_told_by_the_backend(store, settings, user_id):
         "amount": 1200,
         "currency": "jpy",
         "purchased_at": int(NOW),
-        "expires_at": None,
     } == apple.told(sale)
 
 

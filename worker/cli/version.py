@@ -1,13 +1,11 @@
 """`clawback version`."""
 
 import sys
-from pathlib import Path
 
 import click
 
 from worker.cli.common import json_option, print_json
-
-DISTRIBUTION = "clawback"
+from worker.version import installed_version
 
 
 @click.command("version")
@@ -19,15 +17,3 @@ def command(*, as_json: bool) -> None:
         print_json({"version": version, "python": ".".join(map(str, sys.version_info[:3])), "platform": sys.platform})
     else:
         click.echo(f"clawback {version}")
-
-
-def installed_version() -> str:
-    """Read the version off our metadata's folder; a source tree that nobody installed has none.
-
-    `importlib.metadata` says the same and takes longer to import than all else here:
-    https://packaging.python.org/en/latest/specifications/recording-installed-packages/#the-dist-info-directory
-    """
-    for place in sys.path:
-        for found in Path(place).glob(f"{DISTRIBUTION}-*.dist-info"):
-            return found.name.removeprefix(f"{DISTRIBUTION}-").removesuffix(".dist-info")
-    return "0+source"

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
 from config.platforms import Amazon
-from worker.simulator.sale import Sale, Shot
+from worker.simulator.sale import Sale, Shot, backend_word
 
 REGION = "us-east-1"
 _STRANGERS_TOPIC = f"arn:aws:sns:{REGION}:666666666666:stranger"
@@ -69,20 +69,8 @@ def certify(key: rsa.RSAPrivateKey, *, name: str = "sns.amazonaws.com") -> x509.
 
 def told(sale: Sale) -> dict[str, Any]:
     """Say what the app's backend knows of a sale: an RTN names neither product nor price."""
-    facts = {
-        "platform": "amazon",
-        "purchase_id": sale.purchase_id,
-        "product_id": sale.product_id,
-        "user_id": sale.user_id,
-        "kind": _KINDS[_family(sale)],
-        "quantity": sale.quantity,
-        "amount": sale.amount,
-        "currency": sale.currency,
-        "purchased_at": sale.purchased_at_ms // 1000,
-        "expires_at": None if sale.expires_at_ms is None else sale.expires_at_ms // 1000,
-        "original_purchase_id": sale.original_purchase_id if sale.subscription else None,
-    }
-    return {name: value for name, value in facts.items() if value is not None}
+    original = sale.original_purchase_id if sale.subscription else None
+    return backend_word(sale, platform="amazon", kind=_KINDS[_family(sale)], original_purchase_id=original)
 
 
 def sign(envelope: Mapping[str, str], key: rsa.RSAPrivateKey) -> dict[str, str]:

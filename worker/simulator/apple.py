@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from config.platforms import Apple
 from handlers import money
 from worker.simulator import apple_pki as pki
-from worker.simulator.sale import Sale, Shot
+from worker.simulator.sale import Sale, Shot, backend_word
 
 ROOT: Final = "apple-root"
 INTERMEDIATE: Final = "apple-intermediate"
@@ -61,19 +61,8 @@ def told(sale: Sale) -> Mapping[str, Any] | None:
     """Tell what the app's backend adds: nothing, if the user fits into `appAccountToken`, which holds a UUID."""
     if _account_token(sale.user_id):
         return None
-    return {
-        "platform": "apple",
-        "purchase_id": sale.purchase_id,
-        "original_purchase_id": sale.original_purchase_id,
-        "product_id": sale.product_id,
-        "user_id": sale.user_id,
-        "kind": _KINDS[_type(sale)],
-        "quantity": sale.quantity,
-        "amount": sale.amount,
-        "currency": sale.currency,
-        "purchased_at": sale.purchased_at_ms // 1000,
-        "expires_at": None if sale.expires_at_ms is None else sale.expires_at_ms // 1000,
-    }
+    original = sale.original_purchase_id
+    return backend_word(sale, platform="apple", kind=_KINDS[_type(sale)], original_purchase_id=original)
 
 
 class AppleSimulator:

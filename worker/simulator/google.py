@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from config.platforms import Google
-from worker.simulator.sale import Sale, Shot
+from worker.simulator.sale import Sale, Shot, backend_word
 
 __all__ = ["GoogleSimulator", "create", "told"]
 
@@ -57,19 +57,8 @@ def create(directory: Path, *, app: str, public_url: str) -> dict[str, Any]:
 
 def told(sale: Sale) -> dict[str, Any]:
     """Say what the app's backend knows and a notification does not: who bought, and for how much."""
-    return {
-        "platform": "google",
-        "purchase_id": sale.purchase_id,
-        "purchase_token": sale.original_purchase_id,
-        "product_id": sale.product_id,
-        "user_id": sale.user_id,
-        "kind": "subscription" if sale.subscription else "non_consumable" if sale.quantity == 1 else "consumable",
-        "quantity": sale.quantity,
-        "amount": sale.amount,
-        "currency": sale.currency,
-        "purchased_at": sale.purchased_at_ms // 1000,
-        "expires_at": None if sale.expires_at_ms is None else sale.expires_at_ms // 1000,
-    }
+    kind = "subscription" if sale.subscription else "non_consumable" if sale.quantity == 1 else "consumable"
+    return backend_word(sale, platform="google", kind=kind, purchase_token=sale.original_purchase_id)
 
 
 class GoogleSimulator:

@@ -29,6 +29,31 @@ class Sale:
     quantity: int = 1
 
 
+def backend_word(sale: Sale, *, platform: str, kind: str, **ids: str | None) -> dict[str, Any]:
+    """Write what an app's backend knows of a sale, as it posts it to `/v1/purchases`.
+
+    Args:
+        sale: what was sold.
+        platform: where.
+        kind: of product.
+        ids: what else names it there: `original_purchase_id`, `purchase_token`.
+    """
+    word = {
+        "platform": platform,
+        "purchase_id": sale.purchase_id,
+        **ids,
+        "product_id": sale.product_id,
+        "user_id": sale.user_id,
+        "kind": kind,
+        "quantity": sale.quantity,
+        "amount": sale.amount,
+        "currency": sale.currency,
+        "purchased_at": sale.purchased_at_ms // 1000,
+        "expires_at": None if sale.expires_at_ms is None else sale.expires_at_ms // 1000,
+    }
+    return {name: value for name, value in word.items() if value is not None}
+
+
 @dataclass(frozen=True, slots=True)
 class Shot:
     """One POST, signed and ready: to send it twice is to send a duplicate.

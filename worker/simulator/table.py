@@ -97,21 +97,25 @@ def _line(posted: Posted) -> tuple[RenderableType, ...]:
 
 
 def _stations(posted: Posted) -> Iterator[tuple[RenderableType, ...]]:
+    """List the stations in the order of time: a worker may pick it up before the platform has its answer."""
     notification = posted.notification or {}
     at = notification.get("stations", {})
     types = ", ".join(event["type"] for event in posted.events) or notification.get("reason") or "no change"
+    stations = (
+        (at.get("verified"), "verified", "every signature, and whose app it is about"),
+        (posted.answered_ms, "answered", "200: it is on disk, and its id is on the queue"),
+        (at.get("picked_up"), "picked up", "by a worker"),
+        (at.get("decided"), "decided", f"[yellow]{types}[/]"),
+        (posted.visible_ms, "in effect", "committed: ledger, refund, entitlement and outbox at once"),
+        (posted.delivered_ms, "delivered", "to the app's backend, which verified our signature"),
+    )
     yield (
         "0.0 ms",
         f"[bold]{posted.what}[/]",
         f"[bold]{posted.type}[/]  {posted.size / 1000:.1f} kB, signed and posted",
     )
-    yield (_ms(at.get("verified")), "  verified", "every signature, and whose app it is about")
-    yield (_ms(posted.answered_ms), "  answered", "200: it is on disk, and its id is on the queue")
-    yield (_ms(at.get("picked_up")), "  picked up", "by a worker")
-    yield (_ms(at.get("decided")), "  decided", f"[yellow]{types}[/]")
-    yield (_ms(posted.visible_ms), "  in effect", "committed: ledger, refund, entitlement and outbox at once")
-    if posted.delivered_ms is not None:
-        yield (_ms(posted.delivered_ms), "  delivered", "to the app's backend, which verified our signature")
+    passed = sorted((ms, name, what) for ms, name, what in stations if ms is not None)
+    yield from ((_ms(ms), f"  {name}", what) for ms, name, what in passed)
 
 
 def _verdict(played: Played) -> Iterator[RenderableType]:

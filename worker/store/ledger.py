@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, and_, bindparam, delete, or_, select, tuple_, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from handlers.ledger import purchase_id_of
 from handlers.placing import refs_of
 from schemas.book import Book, Held, Holder, Lineage, Ref
 from schemas.entry import Entry
@@ -144,7 +145,11 @@ def _write_merges(connection: Connection, merged: Mapping[str, str]) -> None:
 
 
 def _write_refs(connection: Connection, before: Book, after: Book) -> None:
-    new = [{**ref._asdict(), "lineage": lineage} for ref, lineage in after.refs.items() if ref not in before.refs]
+    new = [
+        {**ref._asdict(), "lineage": lineage, "purchase": purchase_id_of(ref)}
+        for ref, lineage in after.refs.items()
+        if ref not in before.refs
+    ]
     _upsert(connection, t.refs, new, ("app", "platform", "realm", "ref"))
 
 

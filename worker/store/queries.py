@@ -25,7 +25,7 @@ from handlers.entitlements import access_at, standing
 from schemas.base import Access
 from schemas.resources import Entitlement, Purchase, Refund
 from worker.store.ledger import entitlement_of, purchase_of, refund_of
-from worker.store.tables import entitlements, purchases, refunds
+from worker.store.tables import entitlements, purchases, refs, refunds
 
 Filters = Mapping[str, Any]
 After = tuple[Any, ...] | None
@@ -70,9 +70,24 @@ def list_purchases(
 
 
 def find_purchases(connection: Connection, ids: Iterable[str], *, now: float) -> dict[str, Purchase]:
-    """Find purchases by our ids, with the access they give at this moment."""
-    found = rows(connection, select(purchases).where(purchases.c.id.in_(sorted(set(ids)))))
-    return {row["id"]: _at(purchase_of(row), now) for row in found}
+    """Find purchases by our ids, those of today and earlier ones, with the access they give at this moment."""
+    wanted = set(ids)
+    found = rows(connection, select(purchases).where(purchases.c.id.in_(sorted(wanted))))
+    known = {row["id"]: _at(purchase_of(row), now) for row in found}
+    return known | _find_renamed(connection, wanted - known.keys(), now=now)
+
+
+def _find_renamed(connection: Connection, ids: Iterable[str], *, now: float) -> dict[str, Purchase]:
+    """Find purchases whose id was another while only an alias of them was known."""
+    ids = sorted(ids)
+    if not ids:
+        return {}
+    statement = select(refs.c.purchase, refs.c.ref, purchases).join_from(
+        refs, purchases, purchases.c.lineage == refs.c.lineage
+    )
+    found = rows(connection, statement.where(refs.c.purchase.in_(ids)))
+    candidates = [(row["purchase"], row["ref"], purchase_of(row)) for row in found]
+    return {old: _at(purchase, now) for old, ref, purchase in candidates if ref in purchase.aliases}
 
 
 def sort_at(purchase: Purchase) -> int:

@@ -95,7 +95,10 @@ refs = Table(
     Column("realm", Text, primary_key=True),
     Column("ref", Text, primary_key=True),
     Column("lineage", Text, nullable=False),
+    # The id that a purchase has while this is the best of its ids: once a better one is known, it still leads here.
+    Column("purchase", Text, nullable=False),
     Index(None, "lineage"),
+    Index(None, "purchase"),
 )
 
 purchases = Table(

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from schemas.resources import Refund
-from worker.cli.version import installed_version
+from worker.version import installed_version
 from worker.web.errors import ErrorAnswer
 from worker.web.idempotency import HEADER, KEY_PATTERN
 from worker.web.pages import Anything, document

@@ -214,10 +214,12 @@ def upgrade() -> None:
         sa.Column("realm", sa.Text(), nullable=False),
         sa.Column("ref", sa.Text(), nullable=False),
         sa.Column("lineage", sa.Text(), nullable=False),
+        sa.Column("purchase", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("app", "platform", "realm", "ref", name=op.f("pk_refs")),
     )
     with op.batch_alter_table("refs", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_refs_lineage"), ["lineage"], unique=False)
+        batch_op.create_index(batch_op.f("ix_refs_purchase"), ["purchase"], unique=False)
 
     op.create_table(
         "refunds",

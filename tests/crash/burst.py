@@ -1,0 +1,162 @@
+"""Five hundred notifications at once, and the law that each of them takes effect once."""
+
+import asyncio
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from sqlalchemy import func, select
+
+from handlers.platforms import PLATFORMS
+from schemas.meaning import Meaning
+from schemas.resources import Event
+from tests.e2e.running import Installation, Service, till, until
+from worker.demo.trust import APP
+from worker.simulator.sale import Sale, Shot
+from worker.simulator.sales import AMOUNT, DAY_MS
+from worker.simulator.stories import ALL
+from worker.store import tables
+from worker.store.engine import Store
+
+CLIENTS = 16
+
+
+@dataclass(frozen=True)
+class Burst:
+    """Purchases and their refunds on every platform, signed in advance, in no order.
+
+    Attributes:
+        sales: one of each customer.
+        shots: two of each sale.
+    """
+
+    sales: tuple[tuple[str, Sale], ...]
+    shots: tuple[tuple[str, Shot], ...]
+
+    @property
+    def customers(self) -> set[str]:
+        """Name everybody who bought something and got the money back."""
+        return {sale.user_id for _, sale in self.sales}
+
+
+def sign_burst(installation: Installation, *, notifications: int, seed: int) -> Burst:
+    """Sign half as many purchases, and the refund of each."""
+    random, now = Random(seed), time.time()
+    speakers = {platform: installation.simulator(platform) for platform in ALL}
+    sales, shots = [], []
+    for number in range(notifications // 2):
+        platform = ALL[number % len(ALL)]
+        # Amazon calls money that went back so only for what was bought once.
+        bought = till(platform, random).sell(
+            0, bought_ms=int(now * 1000) - 5 * DAY_MS, subscription=platform != "amazon"
+        )
+        sales.append((platform, bought))
+        shots.append((platform, speakers[platform].purchase(bought, now - 60)))
+        shots.append((platform, speakers[platform].refund(bought, now)))
+    random.shuffle(shots)
+    return Burst(tuple(sales), tuple(shots))
+
+
+async def tell_all(service: Service, burst: Burst) -> None:
+    """Tell as the app's backend what platforms do not say."""
+    await asyncio.gather(*(service.tell(platform, sale) for platform, sale in burst.sales))
+
+
+async def pour(service: Service, shots: Sequence[tuple[str, Shot]]) -> dict[str, int]:
+    """POST from several clients at once, each until it has a 200; give our ids, and how often each had no 200."""
+    waiting, taken = list(reversed(shots)), dict[str, int]()
+
+    async def post_on() -> None:
+        while waiting:
+            platform, shot = waiting.pop()
+            notification, failed = await service.insist(platform, shot)
+            taken[notification] = failed
+
+    await asyncio.gather(*(post_on() for _ in range(CLIENTS)))
+    return taken
+
+
+def count(store: Store, *statuses: str) -> int:
+    """Count the notifications that have one of these statuses."""
+    statement = select(func.count()).where(tables.notifications.c.status.in_(statuses))
+    with store.read() as connection:
+        return int(connection.execute(statement).scalar_one())
+
+
+async def kill(installation: Installation, name: str) -> int:
+    """Kill a process of an installation, wait until another does its work, and give that one's pid."""
+    victim = installation.processes()[name]
+    os.kill(victim, signal.SIGKILL)
+    assert await until(lambda: installation.processes().get(name, victim) != victim)
+    return installation.processes()[name]
+
+
+async def assert_each_took_effect_once(service: Service, burst: Burst, ids: set[str]) -> list[Event]:
+    """Wait until all are done, look for the trace of each in every table, and give what subscribers are told."""
+    store = service.installation.store()
+    try:
+        assert await until(lambda: not count(store, "accepted"))
+        _assert_done_once(store, service.installation, ids)
+        _assert_money_back_once(store, burst)
+        return _announced_once(store, burst)
+    finally:
+        store.close()
+
+
+def _assert_done_once(store: Store, installation: Installation, ids: set[str]) -> None:
+    """Every notification was finished by one attempt, and the ledger holds just what it said."""
+    with store.read() as connection:
+        statement = select(tables.notifications).where(tables.notifications.c.id.in_(ids))
+        rows = connection.execute(statement).all()
+        entered = Counter(connection.execute(select(tables.entries.c.notification)).scalars())
+    assert len(ids) == len(rows)
+    assert {("processed", 1): len(rows)} == Counter((row.status, row.attempts) for row in rows)
+    said = {row.id: _said(row, installation) for row in rows}
+    assert said == {id_: entered[id_] for id_ in ids}
+
+
+def _said(row: Any, installation: Installation) -> int:
+    """Count what a stored notification says."""
+    platform = PLATFORMS[row.platform]
+    settings = installation.settings.apps[APP].platform(row.platform)
+    meaning = platform.normalize(platform.read(row.body, {}), {}, settings=settings)
+    assert isinstance(meaning, Meaning)
+    return len(meaning.said)
+
+
+def _assert_money_back_once(store: Store, burst: Burst) -> None:
+    """Everybody has one purchase, one refund of all of it, and no access any more."""
+    c = tables.refunds.c
+    with store.read() as connection:
+        refunds = connection.execute(select(c.user_id, c.status, c.amount, c.amount_source)).all()
+        access = connection.execute(select(tables.entitlements.c.user_id, tables.entitlements.c.status)).all()
+        paid_back = connection.execute(select(tables.purchases.c.user_id, tables.purchases.c.amount_refunded)).all()
+    everybody = dict.fromkeys(burst.customers, 1)
+    refunded = [row for row in refunds if row.user_id in everybody]
+    assert everybody == Counter(row.user_id for row in refunded)
+    assert {("succeeded", AMOUNT): len(everybody)} == Counter((row.status, row.amount) for row in refunded)
+    assert everybody == Counter(row.user_id for row in access if row.status == "revoked" and row.user_id in everybody)
+    assert {AMOUNT: len(everybody)} == Counter(row.amount_refunded for row in paid_back if row.user_id in everybody)
+
+
+def _announced_once(store: Store, burst: Burst) -> list[Event]:
+    """Everybody's events are numbered without a gap, and none is there twice."""
+    with store.read() as connection:
+        documents = connection.execute(select(tables.events.c.document).order_by(tables.events.c.position)).scalars()
+        events = [Event.model_validate_json(document) for document in documents]
+    own = [event for event in events if event.customer and event.customer.user_id in burst.customers]
+    told: dict[str, list[Event]] = {customer: [] for customer in burst.customers}
+    for event in own:
+        assert event.customer
+        told[event.customer.user_id].append(event)
+    assert len(own) == len({event.id for event in own})
+    for events in told.values():
+        assert list(range(1, len(events) + 1)) == [event.sequence for event in events]
+        assert {"refund.succeeded": 1} | Counter(event.type for event in events) == Counter(e.type for e in events)
+        assert 1 == max(Counter(event.type for event in events).values())
+    return own

@@ -1,0 +1,122 @@
+"""Whatever is killed, whenever: what was answered 200 takes effect, and takes effect once.
+
+Real: every process, the broker, the database, the signatures, the app's backend, SIGKILL. Doubles: none. What may be
+asserted: rows, events, what arrived at the backend; never when, beyond a deadline.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+
+from schemas.resources import Event
+from tests.crash.burst import assert_each_took_effect_once, count, kill, pour, sign_burst, tell_all
+from tests.e2e.running import Installation, Service, install, until
+from tests.worker.backend import Backend
+from worker.store.engine import Store
+
+pytestmark = [pytest.mark.crash, pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
+
+
+@dataclass(frozen=True)
+class House:
+    """A running installation with a backend that listens."""
+
+    installation: Installation
+    service: Service
+    backend: Backend
+    store: Store
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def house(tmp_path_factory) -> AsyncIterator[House]:
+    """Run everything once; each test has customers of its own."""
+    async with Backend() as backend:
+        installation = install(tmp_path_factory.mktemp("house"), backend=backend.url)
+        store = installation.store()
+        async with installation.service() as service:
+            yield House(installation, service, backend, store)
+        store.close()
+
+
+async def test_killed_worker_loses_and_repeats_nothing(house):
+    """A worker killed in the middle of 500 notifications is replaced, and all 500 are processed once."""
+    burst = sign_burst(house.installation, notifications=500, seed=500)
+    await tell_all(house.service, burst)
+
+    pouring = asyncio.create_task(pour(house.service, burst.shots[:400]))
+    assert await until(lambda: count(house.store, "processed") >= 50, every_seconds=0.005)
+    await kill(house.installation, "work")
+    before = count(house.store, "processed")
+    taken = await pouring | await pour(house.service, burst.shots[400:])
+
+    assert before < 500 == len(taken)
+    told = await assert_each_took_effect_once(house.service, burst, set(taken))
+    await assert_backend_heard(house.backend, told)
+
+
+async def test_killed_broker_loses_and_repeats_nothing(house):
+    """A broker killed in the middle is replaced; meanwhile platforms get their 200, and each takes effect once."""
+    burst = sign_burst(house.installation, notifications=200, seed=200)
+    await tell_all(house.service, burst)
+    before = count(house.store, "processed")
+
+    pouring = asyncio.create_task(pour(house.service, burst.shots[:150]))
+    assert await until(lambda: count(house.store, "processed") >= before + 20, every_seconds=0.005)
+    await kill(house.installation, "valkey")
+    taken = await pouring | await pour(house.service, burst.shots[150:])
+
+    assert {0} == set(taken.values())
+    await assert_each_took_effect_once(house.service, burst, set(taken))
+
+
+async def test_emptied_queue_loses_nothing(house):
+    """A queue that forgets everything while rows are waiting costs time: the sweeper finds each of them."""
+    burst = sign_burst(house.installation, notifications=100, seed=100)
+    await tell_all(house.service, burst)
+    worker = house.installation.processes()["work"]
+
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        taken = await pour(house.service, burst.shots)
+        assert len(taken) == count(house.store, "accepted")
+        with house.installation.broker() as broker:
+            assert broker.flushall()
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+    await assert_each_took_effect_once(house.service, burst, set(taken))
+
+
+async def test_killed_endpoint_forgets_no_answer(house):
+    """What an endpoint said 200 to before it was killed is there; who got no answer repeats, and is there once."""
+    burst = sign_burst(house.installation, notifications=300, seed=300)
+    await tell_all(house.service, burst)
+    before = count(house.store, "accepted", "processed")
+
+    pouring = asyncio.create_task(pour(house.service, burst.shots))
+    assert await until(lambda: count(house.store, "accepted", "processed") >= before + 50, every_seconds=0.005)
+    await kill(house.installation, "serve")
+    taken = await pouring
+
+    assert sum(taken.values()) > 0, "nobody was cut off"
+    assert len(burst.shots) == len(taken)
+    assert len(taken) == count(house.store, "accepted", "processed") - before
+    await assert_each_took_effect_once(house.service, burst, set(taken))
+
+
+async def assert_backend_heard(backend: Backend, told: Iterable[Event]) -> None:
+    """Wait until the backend has every event: each customer's in order, at least once."""
+    expected = {event.id: event for event in told}
+    assert await until(lambda: set(expected) <= set(backend.ids))
+    heard: dict[str, list[int]] = {}
+    for id_ in dict.fromkeys(id_ for id_ in backend.ids if id_ in expected):
+        event = expected[id_]
+        assert event.customer
+        assert event.sequence
+        heard.setdefault(event.customer.user_id, []).append(event.sequence)
+    assert {customer: sorted(sequences) for customer, sequences in heard.items()} == heard

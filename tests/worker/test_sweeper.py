@@ -1,0 +1,206 @@
+"""Finding what fell through.
+
+Real: sweeper, inbox, processing, outbox and ledger on SQLite. Double: the queue and the clock.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from config.settings import Settings
+from handlers import ids
+from schemas.base import Access
+from schemas.resources import PurchaseTold
+from tests.handlers.entries import ANNUAL, NOW_MS, acme
+from tests.handlers.stripe_story import BASIL_INVOICE, BASIL_LINE
+from tests.worker.desk import SETTINGS, Desk, Statements, arrival, desk
+from worker.audit import check_fold
+from worker.inbox import Inbox
+from worker.process import process
+from worker.runtime import Runtime
+from worker.store import locks, tables
+from worker.sweeper import BATCH_MAX, sweep, tidy
+from worker.tell import tell
+
+DAY = 86_400
+
+
+@pytest.fixture(name="at")
+def _at(tmp_path: Path) -> Iterator[Desk]:
+    with desk(tmp_path) as opened:
+        yield opened
+
+
+def sold(at: Desk, name: str, *, days: int = 30, app: str = "acme", **said: object) -> None:
+    """Sell a plan that ends in so many days."""
+    now = int(at.clock())
+    told = {"purchase_id": name, "product_id": ANNUAL, "user_id": f"user-of-{name}", "expires_at": now + days * DAY}
+    fixed = {"app": app, "platform": "stripe", "environment": "production", "purchased_at": now}
+    tell(at.runtime, PurchaseTold.model_validate({**fixed, **told, **said}))
+
+
+def accesses(at: Desk) -> dict[str, str]:
+    """Read the access of every purchase."""
+    return {row["purchase_id"]: row["access"] for row in at.rows(tables.purchases)}
+
+
+async def test_what_was_lost_is_queued_again_and_again(at: Desk):
+    """Accepted and not finished: queued again when it is overdue, then left alone for as long, until it is done."""
+    accepted = await Inbox(at.store, at.queue).accept(arrival(1))
+    at.queue.notifications.clear()
+
+    assert 0 == sweep(at.runtime)
+    for _ in range(2):
+        at.clock.now += SETTINGS.work.sweep_after_seconds
+        assert 1 == sweep(at.runtime)
+        assert 0 == sweep(at.runtime)
+    assert [accepted.id] * 2 == at.queue.notifications
+    process(at.runtime, at.queue.notifications)
+    at.clock.now += DAY
+    assert 0 == sweep(at.runtime)
+
+
+async def test_without_a_queue_the_next_round_finds_it_again(at: Desk):
+    """While the queue is away rounds go on, and what they found is found again."""
+    await Inbox(at.store, at.queue).accept(arrival(1))
+    at.queue.notifications.clear()
+    at.queue.away = True
+    at.clock.now += SETTINGS.work.sweep_after_seconds
+    assert 1 == sweep(at.runtime)
+    at.queue.away = False
+    at.clock.now += SETTINGS.work.sweep_after_seconds
+
+    assert 1 == sweep(at.runtime)
+    assert 1 == len(at.queue.notifications)
+
+
+def test_an_idle_round_writes_nothing(at: Desk):
+    """A system at rest does not even take a lock."""
+    sold(at, "ch_1")
+    statements = Statements().watch(at.store)
+
+    assert 0 == sweep(at.runtime)
+    assert all(text.lstrip().startswith(("SELECT", "BEGIN")) for text in statements.texts)
+
+
+def test_a_date_that_passed_ends_access_once(at: Desk):
+    """When the clock passes an expiry date access ends, the app hears of it once, and it is counted."""
+    sold(at, "ch_1", days=30)
+    sold(at, "ch_2", days=31)
+    at.clock.now += 30 * DAY
+
+    assert 1 == sweep(at.runtime)
+    assert {"ch_1": Access.EXPIRED, "ch_2": Access.ACTIVE} == accesses(at)
+    assert {"user-of-ch_1": "expired", "user-of-ch_2": "active"} == at.statuses()
+    (ended,) = [event for event in at.events() if event.type == "entitlement.expired"]
+    assert (None, "lapsed") == (ended.data.cause.platform, ended.data.cause.rule)
+    assert 0 == sweep(at.runtime)
+    assert () == check_fold(at.runtime).differing
+    metrics = at.runtime.metrics.registry
+    assert 1 == metrics.get_sample_value("clawback_entitlement_changes_total", {"type": "entitlement.expired"})
+
+
+async def test_a_purchase_told_after_its_end_runs_out_once(at: Desk):
+    """Stripe tells on day 35 of an invoice whose period ended on day 30: one round ends it, and no other finds it.
+
+    It stayed active in the ledger and was found in every round, so that enough of them hid all later ones.
+    """
+    begins, ends = NOW_MS // 1000, NOW_MS // 1000 + 30 * DAY
+    invoice = {
+        **BASIL_INVOICE,
+        "lines": {
+            "object": "list",
+            "data": [{**BASIL_LINE, "period": {"start": begins, "end": ends}}],
+            "has_more": False,
+        },
+        "parent": None,
+        "subscription": "sub_ann",
+        "metadata": {"user_id": "ann", "product_id": ANNUAL},
+    }
+    late = await Inbox(at.store, at.queue).accept(arrival(1, "invoice.paid", invoice, at_ms=NOW_MS + 35 * DAY * 1000))
+    at.clock.now += 36 * DAY
+    process(at.runtime, [late.id])
+    assert {"ann": "expired"} == at.statuses()
+
+    assert 1 == sweep(at.runtime)
+    assert {"in_1Annual": Access.EXPIRED} == accesses(at)
+    assert 0 == sweep(at.runtime)
+
+
+def test_an_app_that_left_the_configuration_hides_nobody(at: Desk):
+    """Purchases of an app that is no longer configured stay as they are, and take no place in a round.
+
+    They were found first, as they ran out first, and then passed over: a full round of them was all that ever happened.
+    """
+    sold(at, "ch_1")
+    (row,) = at.rows(tables.purchases)
+    left = [
+        {**row, "id": f"pur_{number}", "app": "gone", "lineage": "lin_gone", "expires_at": 1}
+        for number in range(BATCH_MAX)
+    ]
+    with at.store.write() as connection:
+        connection.execute(tables.purchases.insert(), left)
+    at.clock.now += 30 * DAY
+
+    assert 1 == sweep(at.runtime)
+    assert BATCH_MAX == sum(row["access"] == Access.ACTIVE for row in at.rows(tables.purchases))
+
+
+def runtime_with(at: Desk, settings: Settings) -> Runtime:
+    """The same parts with another configuration."""
+    runtime = at.runtime
+    return Runtime(settings, runtime.store, runtime.queue, runtime.metrics, runtime.clock)
+
+
+async def test_a_purchase_that_breaks_our_code_stops_nothing(at: Desk):
+    """Where one purchase cannot be folded any more, all others run out and what was lost is queued again.
+
+    One such purchase ended every round: nothing was requeued until somebody mended it.
+    """
+    whole = SETTINGS.model_copy(update={"apps": {**SETTINGS.apps, "broken": acme()}})
+    sold(Desk(runtime_with(at, whole), at.queue, at.clock), "ch_broken", app="broken")
+    sold(at, "ch_1")
+    lost = await Inbox(at.store, at.queue).accept(arrival(1))
+    at.queue.notifications.clear()
+    at.clock.now += 30 * DAY
+    unfoldable = acme().model_copy(update={"products": {ANNUAL: "not a product"}})
+    broken = SETTINGS.model_copy(update={"apps": {**SETTINGS.apps, "broken": unfoldable}})
+
+    assert 3 == sweep(runtime_with(at, broken))
+    assert [lost.id] == at.queue.notifications
+    assert {"ch_1": Access.EXPIRED, "ch_broken": Access.ACTIVE} == accesses(at)
+
+
+def test_one_process_at_a_time(at: Desk):
+    """While another process holds the lock a round changes nothing; when its time is over, this one takes over."""
+    sold(at, "ch_1")
+    at.clock.now += 30 * DAY
+    now_ms = int(at.clock() * 1000)
+    with at.store.write() as connection:
+        assert locks.acquire(connection, "sweeper", holder="another:1", now_ms=now_ms, until_ms=now_ms + 15_000)
+
+    assert 0 == sweep(at.runtime)
+    at.clock.now += 15
+    assert 1 == sweep(at.runtime)
+
+
+def test_tidying_forgets_old_answers(at: Desk):
+    """What only had to be remembered for a while is forgotten, and nothing else."""
+    with at.store.write() as connection:
+        old = {"key": "k1", "fingerprint": "f", "created_at_ms": 0}
+        connection.execute(tables.idempotency.insert(), [old, {**old, "key": "k2", "created_at_ms": NOW_MS}])
+
+    assert 1 == tidy(at.runtime)
+    assert ["k2"] == [row["key"] for row in at.rows(tables.idempotency)]
+
+
+def test_the_id_of_a_lapse_is_stable(at: Desk):
+    """Two rounds that find the same purchase enter one lapse: its id is made of purchase and date."""
+    sold(at, "ch_1")
+    at.clock.now += 30 * DAY
+    sweep(at.runtime)
+    (purchase,) = at.rows(tables.purchases)
+
+    expected = ids.make("ent", "lapsed", purchase["id"], purchase["expires_at"] * 1000)
+    assert [expected] == [row["id"] for row in at.rows(tables.entries) if row["kind"] == "lapsed"]
