@@ -13,7 +13,7 @@ from handlers.errors import WrongApp
 from handlers.oidc import authenticate
 from handlers.platform import Platform
 from handlers.play_purchases import Learned, learn_product, learn_subscription
-from handlers.pubsub import unpack
+from handlers.pubsub import KEPT_HEADERS, unpack
 from schemas.entry import EntryKind, PurchaseFacts, RefundFacts, Said, Subject
 from schemas.meaning import Facts, Ignored, Lookup, Meaning, Normalized, Quarantined
 from schemas.platforms.google import (
@@ -229,4 +229,5 @@ PLATFORM = Platform(
     normalize=normalize,
     read=read,
     tells_environment=False,
+    keeps_headers=KEPT_HEADERS,
 )

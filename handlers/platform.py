@@ -51,6 +51,8 @@ class Platform:
     read: Read
     tells_environment: bool = True
     """False: notifications do not say whether they are tests, so both environments share one space of ids."""
+    keeps_headers: tuple[str, ...] = ()
+    """The headers that `read` needs beside the body. No others are stored: mostly, nothing vouches for them."""
 
 
 def nothing_needed(_payload: Any) -> tuple[Lookup, ...]:

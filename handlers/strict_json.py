@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any, NoReturn
 
 from handlers.errors import Malformed
@@ -19,7 +20,10 @@ MAX_DEPTH = 32
 _SUSPICIOUS = re.compile(rb"\\u(?:[dD][89a-fA-F]|0000)")
 # A string is taken whole even where its end is missing: to look for that end again from each quote within it would
 # make a stranger's single POST cost hours.
-_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[{}\[\]]', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_STEPS = bytes.maketrans(b"{[]}", b"\x01\x01\xff\xff")
+"""One down, one up: as signed bytes, plus and minus one."""
+_NO_BRACKETS = bytes(set(range(256)) - set(b"{[]}"))
 
 
 def parse(raw: bytes) -> Any:
@@ -54,18 +58,16 @@ def parse_object(raw: bytes) -> dict[str, Any]:
 
 
 def _limit_depth(raw: bytes) -> None:
-    """Refuse nesting beyond `MAX_DEPTH` before the recursive parser sees it."""
+    """Refuse nesting beyond `MAX_DEPTH` before the recursive parser sees it.
+
+    Without a loop of ours over the brackets: a mebibyte of them, which anybody may send, held up everybody else for
+    most of a second.
+    """
     if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
         return
-    depth = 0
-    for token in _STRING_OR_BRACKET.finditer(raw):
-        mark = token.group()[0]
-        if mark in b"{[":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise Malformed("too_deep")
-        elif mark in b"}]":
-            depth -= 1
+    steps = _STRING.sub(b"", raw).translate(_STEPS, _NO_BRACKETS)
+    if max(accumulate(memoryview(steps).cast("b")), default=0) > MAX_DEPTH:
+        raise Malformed("too_deep")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

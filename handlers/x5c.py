@@ -49,8 +49,11 @@ _UNREADABLE = (
     x509.InvalidVersion,
     x509.UnsupportedGeneralNameType,
 )
+_CERTIFICATE_CHARACTERS_MAX = 8192
+"""Apple's certificates have about 1,400 in base64. Without a bound, a stranger's could hold thousands of extensions."""
 _CHAINS_KEPT = 64
-"""Distinct chains remembered. Apple uses one or two at a time; only proved ones are kept: forgers evict none."""
+"""Distinct chains remembered. Apple uses one or two at a time; only proved ones are kept, and nothing in their
+texts is left to a forger: he evicts none."""
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
@@ -80,7 +83,7 @@ def prove(x5c: Any, *, roots: Roots, at_seconds: int) -> EllipticCurvePublicKey:
         raise Malformed("x5c_missing")
     if len(x5c) != 3:
         raise Unauthentic("x5c_length")
-    chain = _prove(x5c[0], x5c[1], x5c[2], roots)
+    chain = _prove(x5c[0], x5c[1], _vouching(x5c[2], roots))
     # OpenSSL before 4.0 calls a certificate expired in the very second of notAfter, RFC 5280 does not: we do.
     if not chain.valid_from_seconds <= at_seconds < chain.valid_until_seconds:
         raise Unauthentic("certificate_not_valid_then")
@@ -88,15 +91,16 @@ def prove(x5c: Any, *, roots: Roots, at_seconds: int) -> EllipticCurvePublicKey:
 
 
 @lru_cache(maxsize=_CHAINS_KEPT)
-def _prove(leaf_text: str, intermediate_text: str, root_text: str, roots: Roots) -> Chain:
+def _prove(leaf_text: str, intermediate_text: str, root: x509.Certificate) -> Chain:
     """Prove everything that does not depend on the time. Failures are raised, and so never remembered.
 
-    One text only stands for a certificate, so texts are as good a key as bytes, and none is decoded twice.
+    One text only stands for a certificate, so texts are as good a key as bytes, and none is decoded twice. The text
+    of the third certificate is not part of the key: nothing signs it, so a stranger can write it in a million ways
+    behind Apple's own two, and each would be remembered.
     """
-    ders = _der(leaf_text), _der(intermediate_text), _der(root_text)
+    ders = _der(leaf_text), _der(intermediate_text)
     try:
-        leaf, intermediate, claimed = map(x509.load_der_x509_certificate, ders)
-        root = _trusted(claimed, roots)
+        leaf, intermediate = map(x509.load_der_x509_certificate, ders)
         _check_root(root)
         _check_intermediate(intermediate, root)
         return _chain(_check_leaf(leaf, intermediate), (leaf, intermediate, root))
@@ -106,8 +110,19 @@ def _prove(leaf_text: str, intermediate_text: str, root_text: str, roots: Roots)
         raise Unauthentic("certificate_unreadable") from None
 
 
+def _vouching(text: str, roots: Roots) -> x509.Certificate:
+    """Find the trusted root that the third certificate stands for."""
+    der = _der(text)
+    try:
+        return _trusted(x509.load_der_x509_certificate(der), roots)
+    except _UNREADABLE:
+        raise Unauthentic("certificate_unreadable") from None
+
+
 def _der(text: str) -> bytes:
     """Decode a certificate: canonical standard base64 with padding, not base64url (RFC 7515, 4.1.6)."""
+    if len(text) > _CERTIFICATE_CHARACTERS_MAX:
+        raise Malformed("x5c_too_long")
     try:
         der = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -127,9 +142,8 @@ def _chain(key: EllipticCurvePublicKey, certificates: Roots) -> Chain:
 
 def _trusted(claimed: x509.Certificate, roots: Roots) -> x509.Certificate:
     """Find the trusted root whose key and name the third certificate carries. Nothing else of it is used."""
-    key = _spki(claimed)
     for root in roots:
-        if _spki(root) == key and root.subject == claimed.subject:
+        if root == claimed or (root.subject == claimed.subject and _spki(root) == _spki(claimed)):
             return root
     raise Unauthentic("untrusted_root")
 

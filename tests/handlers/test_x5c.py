@@ -131,6 +131,33 @@ def test_failure_is_never_remembered():
     assert x5c._prove.cache_info().maxsize == 64
 
 
+def test_a_chain_is_remembered_once_however_its_root_is_dressed():
+    """Copies of the root in other bytes neither fill the memory nor push a genuine chain out of it."""
+    # The third certificate needs only the trusted root's key and name, so behind Apple's own leaf and intermediate
+    # anybody can put a new one each time. Each was remembered, with up to a mebibyte of text, and 64 of them evicted
+    # everything that was genuine.
+    made = chains.make()
+    x5c.prove(made.x5c, roots=made.roots, at_seconds=SIGNED_AT)
+    before = x5c._prove.cache_info()
+
+    for number in range(3):
+        copy = chains.issue(replace(chains.GOOD_ROOT, ends=SIGNED_AT + 1000 + number), chains.GOOD_ROOT)
+        x5c.prove([*made.x5c[:2], b64(copy)], roots=made.roots, at_seconds=SIGNED_AT)
+
+    assert before.currsize == x5c._prove.cache_info().currsize
+    assert before.misses == x5c._prove.cache_info().misses
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_certificate_of_any_size_is_not_even_decoded(place):
+    """No certificate is larger than any of Apple's could be: a stranger's would be parsed, extension by extension."""
+    sent = [*good().x5c]
+    sent[place] = "A" * 8196
+
+    with pytest.raises(Malformed, match="x5c_too_long"):
+        x5c.prove(sent, roots=good().roots, at_seconds=SIGNED_AT)
+
+
 def test_the_trusted_root_vouches_and_not_its_copy():
     """A copy of the root's key with a longer life does not lengthen the chain's life."""
     made = chains.make(root={"ends": SIGNED_AT + 10})

@@ -6,6 +6,7 @@ configuration one line per mistake), never a traceback; a traceback is a mistake
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -18,6 +19,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "migrate": ("worker.cli.migrate", "Bring the database up to date."),
     "demo": ("worker.cli.demo", "Play every story on a temporary directory, and tell whether each ended as it should."),
     "simulate": ("worker.cli.simulate", "Send genuinely signed notifications."),
+    "rebuild": ("worker.cli.rebuild", "Fold the ledger again after products or policy changed."),
     "doctor": ("worker.cli.doctor", "Check everything that can be checked, and say what to do."),
     "version": ("worker.cli.version", "Say which version this is."),
 }
@@ -70,7 +72,8 @@ def clawback() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one verb and exit with its code."""
+    """Run one verb and exit with its code. Whatever it writes is for this user alone: receipts, secrets, keys."""
+    os.umask(0o077)
     sys.exit(run(arguments))
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,15 @@ import click
 
 from config.logs import configure_logs
 from config.settings import Settings
-from worker.cli.common import installation_options, json_option, load_settings, print_json
+from worker.cli.common import Failure, installation_options, json_option, load_settings, print_json
 from worker.lockfile import own
 from worker.start import everything, migrate
 from worker.supervise import Supervisor
 
 LOG = "clawback.log"
 """Where the demo's processes log, so that a person can read what it says."""
+SERIOUS = ("CLAWBACK_STORE", "CLAWBACK_BROKER", "CLAWBACK_SUBSCRIBERS")
+"""Variables of somebody who wants no demo, least of all on that database."""
 
 
 @click.command("run")
@@ -33,13 +36,17 @@ def command(config: Path | None, data_dir: Path, *, as_json: bool) -> int:
         demo = config is None and not _configured_by_environment(os.environ)
         config = _prepare_demo(data_dir) if demo else config
         settings = load_settings(config, data_dir)
+        if demo:
+            refuse_strangers(settings)
         migrate(settings)
         log = data_dir / LOG if demo else None
 
         def on_ready(facts: Mapping[str, Mapping[str, Any]]) -> None:
-            if demo and not as_json:
-                _play_demo(settings, facts["serve"], data_dir)
-            _announce(settings, data_dir, facts["serve"], demo=demo, as_json=as_json)
+            if demo:
+                _play_demo(settings, facts["serve"], data_dir, quiet=as_json)
+            # Whoever reads along may stop reading (`clawback run | head`); the service goes on.
+            with suppress(BrokenPipeError):
+                _announce(settings, data_dir, facts["serve"], demo=demo, as_json=as_json)
 
         return Supervisor(everything(settings, config, data_dir, log=log), on_ready).run()
 
@@ -53,16 +60,31 @@ def _prepare_demo(data_dir: Path) -> Path:
     """Make the demo's trust. Its keys lie open beside it, so nothing may move it off this machine."""
     from worker.demo.trust import HOST, prepare
 
+    serious = sorted(name for name, value in os.environ.items() if value and name.upper().startswith(SERIOUS))
+    if serious:
+        raise click.UsageError(f"{serious[0]} is set and no app is: name a --config, or unset it to see the demo")
     os.environ["CLAWBACK_SERVER__HOST"] = HOST
     return prepare(data_dir)
 
 
-def _play_demo(settings: Settings, serve: Mapping[str, Any], data_dir: Path) -> None:
+def refuse_strangers(settings: Settings) -> None:
+    """Refuse a demo that other machines could reach, whatever spelling of a variable opened it to them.
+
+    Raises:
+        Failure: the host is not loopback.
+    """
+    from worker.demo.trust import HOST
+
+    if settings.server.host != HOST:
+        raise Failure(f"the demo's keys lie open, so it listens on {HOST} only: unset every CLAWBACK_SERVER variable")
+
+
+def _play_demo(settings: Settings, serve: Mapping[str, Any], data_dir: Path, *, quiet: bool) -> None:
     from rich.console import Console
 
     from worker.demo.opening import play
 
-    play(settings, serve, data_dir, Console())
+    play(settings, serve, data_dir, Console(quiet=quiet))
 
 
 def _announce(settings: Settings, data_dir: Path, serve: Mapping[str, Any], *, demo: bool, as_json: bool) -> None:

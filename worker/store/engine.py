@@ -80,13 +80,16 @@ def _transient(error: DBAPIError) -> bool:
 
 
 def _engine(url: str) -> Engine:
+    """Make the engine. The text of its errors may reach a log, so it never quotes what was being stored."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=0)
+        return create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=0, hide_parameters=True)
     if parsed.database:
         # The database holds receipts and users: a directory that we make is ours alone.
         Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=16, max_overflow=8)
+    engine = create_engine(
+        parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=16, max_overflow=8, hide_parameters=True
+    )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -17,6 +17,7 @@ from worker.web import (
     keys,
     notifications,
     openapi,
+    patience,
     purchases,
     refunds,
     scrape,
@@ -77,12 +78,16 @@ def create_admin_app(runtime: Runtime, *, depths: scrape.Depths) -> web.Applicat
     return app
 
 
-def make_runner(app: web.Application) -> web.AppRunner:
+def make_runner(app: web.Application, *, head_seconds: float = patience.HEAD_SECONDS_MAX) -> web.AppRunner:
     """Make the runner that serves an application the way its laws want.
 
     Bodies stay as they came: unpacked by the server they would be in memory before anything could refuse them.
+
+    Args:
+        app: made by `create_app` or `create_admin_app`.
+        head_seconds: how long a connection may stay without asking for anything.
     """
-    return web.AppRunner(
+    runner = web.AppRunner(
         app,
         access_log=None,
         auto_decompress=False,
@@ -90,11 +95,14 @@ def make_runner(app: web.Application) -> web.AppRunner:
         shutdown_timeout=SHUTDOWN_SECONDS,
         logger=_WireLog("clawback.http"),
     )
+    app.cleanup_ctx.append(patience.watching(lambda: runner.server, head_seconds))
+    return runner
 
 
 def _application(runtime: Runtime) -> web.Application:
-    app = web.Application(middlewares=[refusals, auth.authentication, idempotency.idempotency])
+    app = web.Application(middlewares=[patience.listening, refusals, auth.authentication, idempotency.idempotency])
     app[keys.RUNTIME] = runtime
+    app[patience.ASKED] = set()
     app[auth.GUARDS] = auth.guards(runtime.settings.admin)
     app.cleanup_ctx.append(keys.pooled)
     app.on_response_prepare.append(_dress)

@@ -105,7 +105,8 @@ def invalid(error: ValidationError, *, depth: int = 8) -> Refused:
     param = ".".join(str(part) for part in first["loc"][:depth]) or None
     if first["type"] == "extra_forbidden":
         return Refused(Refusal(400, "parameter_unknown", "Unknown parameter.", param))
-    return bad_parameter(param, f"{first['msg']}.")
+    # What our own validators say comes with pydantic's word for a ValueError before it.
+    return bad_parameter(param, f"{first['msg'].removeprefix('Value error, ').capitalize()}.")
 
 
 def not_found(noun: str) -> Refused:

@@ -14,7 +14,6 @@ from prometheus_client import Histogram
 
 from handlers.platform import Platform
 from handlers.platforms import PLATFORMS
-from handlers.pubsub import KEPT_HEADERS
 from schemas.base import Noun
 from schemas.received import Identity, Received
 from worker.inbox import Accepted, Arrival
@@ -111,12 +110,13 @@ class Door:
 
     async def accept(self, endpoint: Endpoint, received: Received, identity: Identity, at: float) -> Accepted:
         """Make it durable."""
+        kept = endpoint.platform.keeps_headers
         arrival = Arrival(
             app=endpoint.app,
             platform=endpoint.platform.name,
             identity=identity,
             body=received.body,
-            headers={name: received.headers[name] for name in KEPT_HEADERS if name in received.headers},
+            headers={name: value for name, value in received.headers.items() if name in kept},
             received_at=at,
             verified_at=self.runtime.clock(),
         )

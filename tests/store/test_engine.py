@@ -1,0 +1,147 @@
+"""The transactions that the store hands out, and what it says when it cannot.
+
+Real: SQLite files. Double: nothing.
+"""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import exc, insert, select, text
+
+from worker.store.engine import Store, StoreUnavailable
+from worker.store.tables import locks, metadata
+
+ROW = {"name": "sweeper", "holder": "a", "until_ms": 1}
+
+
+@pytest.fixture(name="store")
+def _store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store(f"sqlite:///{tmp_path / 'data' / 'clawback.db'}")
+    metadata.create_all(opened.engine)
+    yield opened
+    opened.close()
+
+
+def names(store: Store) -> list[str]:
+    """Read what is stored."""
+    with store.read() as connection:
+        return list(connection.execute(select(locks.c.name)).scalars())
+
+
+def add(store: Store, *, divisor: int = 1) -> None:
+    """Write one row, and break after it where the divisor is zero."""
+    with store.write() as connection:
+        connection.execute(insert(locks).values(ROW))
+        assert 1 // divisor
+
+
+def test_a_commit_reaches_the_disk(store: Store):
+    """Write-ahead log, and every commit synced: a 200 stands for this."""
+    with store.read() as connection:
+        pragmas = {
+            name: connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")
+        }
+
+    assert {"journal_mode": "wal", "synchronous": 2} == pragmas
+
+
+def test_a_directory_is_made_for_the_database_and_is_nobody_elses(store: Store, tmp_path: Path):
+    """The database holds receipts and users."""
+    assert 0o700 == (tmp_path / "data").stat().st_mode & 0o777
+
+
+def test_a_transaction_is_whole_or_nothing(store: Store):
+    """What raises leaves nothing behind; what ends well is there."""
+    with pytest.raises(ZeroDivisionError):
+        add(store, divisor=0)
+    assert [] == names(store)
+
+    add(store)
+    assert ["sweeper"] == names(store)
+
+
+def test_readers_see_one_moment_and_never_wait(store: Store):
+    """A reader sees its snapshot to its end, whatever is committed meanwhile."""
+    with store.read() as reader:
+        assert 0 == len(reader.execute(select(locks)).all())
+        with store.write() as writer:
+            writer.execute(insert(locks).values(ROW))
+        assert 0 == len(reader.execute(select(locks)).all())
+    assert ["sweeper"] == names(store)
+
+
+def test_writers_queue_at_their_start(store: Store):
+    """Two that read and then write never fail each other: the second begins when the first is done."""
+    with store.write() as connection:
+        connection.execute(insert(locks).values(ROW))
+    together = threading.Barrier(4)
+
+    def count() -> None:
+        together.wait()
+        for _ in range(10):
+            with store.write() as connection:
+                seen = connection.execute(select(locks.c.until_ms)).scalar_one()
+                connection.execute(locks.update().values(until_ms=seen + 1))
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    with store.read() as connection:
+        assert 41 == connection.execute(select(locks.c.until_ms)).scalar_one()
+
+
+def test_an_absent_database_is_unavailable(tmp_path: Path):
+    """A file that cannot be opened is a reason to try again, for readers and writers."""
+    (tmp_path / "clawback.db").mkdir()
+    store = Store(f"sqlite:///{tmp_path / 'clawback.db'}")
+    for transaction in (store.read, store.write):
+        with pytest.raises(StoreUnavailable, match="OperationalError"), transaction():
+            pytest.fail("no transaction was to be had")
+
+
+def test_a_mistake_of_ours_is_no_outage(store: Store):
+    """What the database refuses for what it says is raised as it is: trying again would not help."""
+    add(store)
+    with pytest.raises(exc.IntegrityError):
+        add(store)
+
+
+def test_a_lost_connection_is_an_outage(store: Store):
+    """When the connection itself is gone, whatever the error is called, it is worth another try."""
+    with pytest.raises(StoreUnavailable), store.write():
+        raise exc.DBAPIError("SELECT 1", {}, RuntimeError("server closed"), connection_invalidated=True)
+
+
+def test_no_free_connection_is_an_outage(tmp_path: Path):
+    """Whoever finds every connection taken for too long hears that the store is unavailable, and platforms a 503.
+
+    It was raised as an error of ours, and answered with a 500.
+    """
+    store = Store(f"sqlite:///{tmp_path / 'clawback.db'}")
+    store.engine.pool._timeout = 0.01  # type: ignore[attr-defined]  # the pool's own setting, for a test in a hurry
+    taken = [store.engine.connect() for _ in range(24)]
+    with pytest.raises(StoreUnavailable, match="no_connection_free"), store.read():
+        pytest.fail("no connection was to be had")
+    for connection in taken:
+        connection.close()
+
+    assert [] == store.engine.connect().execute(text("SELECT 1 WHERE 0")).all()
+    store.close()
+
+
+def test_an_error_quotes_nothing_that_was_stored(tmp_path):
+    """What the database says of a mistake may be logged, and holds no value of the row that made it."""
+    store = Store(f"sqlite:///{tmp_path / 'errors.db'}")
+    with store.write() as connection:
+        connection.exec_driver_sql("create table one (id text primary key)")
+        connection.exec_driver_sql("insert into one values (?)", ("a-receipt-nobody-may-read",))
+    with pytest.raises(exc.IntegrityError) as refused, store.write() as connection:
+        connection.exec_driver_sql("insert into one values (?)", ("a-receipt-nobody-may-read",))
+    store.close()
+
+    assert "a-receipt" not in str(refused.value)
