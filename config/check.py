@@ -20,7 +20,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret starts with
 SECRET_BYTES_MIN = 24
 """Standard Webhooks asks for 24 to 64 random bytes: https://github.com/standard-webhooks/standard-webhooks"""
 BROKER_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
-STORE_SCHEMES = ("sqlite", "postgresql")
+STORE_SCHEMES = ("sqlite",)
 TOKEN_CHARACTERS_MIN = 16
 
 
@@ -60,7 +60,12 @@ def _server(settings: Settings) -> Iterator[Problem]:
     scheme = urlsplit(settings.broker.url).scheme
     if settings.broker.url != "embedded" and scheme not in BROKER_SCHEMES:
         yield Problem(("broker", "url"), f"is neither embedded nor one of {_schemes(BROKER_SCHEMES)}")
-    if urlsplit(settings.store.url).scheme.partition("+")[0] not in STORE_SCHEMES:
+    database = urlsplit(settings.store.url).scheme.partition("+")[0]
+    if database == "postgresql":
+        yield Problem(
+            ("store", "url"), "names PostgreSQL, which this version does not bring a driver for: use sqlite:///…"
+        )
+    elif database not in STORE_SCHEMES:
         yield Problem(("store", "url"), f"is none of {_schemes(STORE_SCHEMES)}")
     elif settings.store.url in {"sqlite://", "sqlite:///", "sqlite:///:memory:"}:
         yield Problem(("store", "url"), "names no file, and a database in memory keeps nothing and shares nothing")

@@ -1,4 +1,7 @@
-"""Say what changed: one event for each change of an entitlement or a refund, in our words."""
+"""Say what changed: one event for each change of an entitlement or a refund, in our words.
+
+The changes are drawn in docs/ledger.md.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
@@ -49,7 +52,7 @@ def entitlement_change(before: Entitlement | None, after: Entitlement) -> Change
     """Name what happened to an entitlement; None: nothing that anyone must act on."""
     if before is None or before.status != after.status:
         change = ENTITLEMENT_CHANGES[before.status if before else None, after.status]
-        bought_anew = before is not None and not _still_behind(before, after)
+        bought_anew = before is not None and not set(after.purchases) <= set(before.purchases)
         return "granted" if bought_anew and after.active and change in ("reinstated", "renewed") else change
     return "renewed" if after.active and _outlasts(after.expires_at, before.expires_at) else None
 
@@ -99,11 +102,6 @@ def _grew(earlier: Refund, later: Refund) -> bool:
     more = None not in (earlier.amount, later.amount) and (later.amount or 0) > (earlier.amount or 0)
     whole = later.scope == "full" and earlier.scope in ("partial", "prorated", "quantity")
     return later.status == "succeeded" and (more or whole)
-
-
-def _still_behind(before: Entitlement, after: Entitlement) -> bool:
-    """Tell whether the newest purchase behind it was behind it before: then it came back, and was not bought."""
-    return bool(after.purchases) and after.purchases[0] in before.purchases
 
 
 def _outlasts(after: int | None, before: int | None) -> bool:

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from config.settings import App
 from handlers import ids
 from handlers.announce import Change, entitlement_change, purchase_behind, refund_changes
+from handlers.clusters import in_platform_order
 from handlers.entitlements import standing
 from handlers.ledger import PLATFORM_REVOKED, TAKING, fold
-from handlers.placing import place
+from handlers.placing import Placed, place
 from schemas.base import Access, Environment
 from schemas.book import Book, Decision, Held, Holder, Lineage
-from schemas.entry import Entry
+from schemas.entry import Entry, Source
 from schemas.resources import Cause, Customer, Entitlement, Event, EventData, Purchase, Refund
 
 
@@ -28,14 +29,32 @@ def decide(book: Book, entries: Sequence[Entry], *, app: App, now_ms: int) -> De
     Returns:
         The book after it, and one event per change: refunds first, then what they did to access.
     """
-    placed = place(book, entries)
+    return _conclude(book, place(book, entries), entries[0], app=app, now_ms=now_ms)
+
+
+def rebuild(book: Book, key: str, *, app: App, now_ms: int) -> Decision:
+    """Fold one lineage again, as it must be after products or policy changed; what changes is told like anything else.
+
+    Args:
+        book: the ledger as far as this lineage concerns it.
+        key: our id of the lineage.
+        app: the app's products and policy as they are now.
+        now_ms: Unix milliseconds.
+    """
+    last = in_platform_order(book.lineages[key].entries)[-1]
+    cause = last.model_copy(update={"id": f"{last.id}:{now_ms}", "source": Source(type="rebuild")})
+    return _conclude(book, Placed(book, frozenset({key}), {}), cause, app=app, now_ms=now_ms)
+
+
+def _conclude(book: Book, placed: Placed, cause: Entry, *, app: App, now_ms: int) -> Decision:
+    """Fold what gained something, compare with what was before, and tell of the difference."""
     before = [lineage for key, lineage in book.lineages.items() if placed.merged.get(key, key) in placed.lineages]
     after = {key: _folded(placed.book.lineages[key], app) for key in sorted(placed.lineages)}
     changed = [p for lineage in after.values() for p in lineage.purchases]
     holdings = _holdings(book.holdings, [p for lineage in before for p in lineage.purchases], changed)
     refunds = [r for lineage in after.values() for r in lineage.refunds]
     moved = _refund_news(changed, [r for lineage in before for r in lineage.refunds], refunds)
-    told = _Told(entries[0], changed, refunds, [item.refund for item in moved if item.refund])
+    told = _Told(cause, changed, refunds, [item.refund for item in moved if item.refund])
     news = [*moved, *_entitlement_news(told, book, holdings, before, now_ms)]
     events, sequences = _number(news, told, book.sequences, now_ms)
     entitlements = {**book.entitlements, **{_held(n.entitlement): n.entitlement for n in news if n.entitlement}}

@@ -13,7 +13,7 @@ from config.policy import Effect, Policy
 from config.products import Product
 from handlers import facts, ids
 from handlers.clusters import Cluster, clusters, in_platform_order
-from handlers.refunds import Followed, State, follow, scope_of, unnamed, weigh
+from handlers.refunds import Followed, State, estimate, follow, scope_of, sum_of_amounts, unnamed, weigh
 from schemas.base import Access, Environment, realm
 from schemas.book import Ref
 from schemas.entry import Entry, EntryKind, PurchaseFacts
@@ -160,7 +160,7 @@ def _fold_period(period: _Period, policy: Policy, products: Mapping[str, Product
     entries, paid = period.entries, period.facts
     named = follow(entries)
     rest = unnamed(entries, named)
-    followed = (*named, rest) if rest else named
+    followed = [estimate(refund, paid) for refund in ((*named, rest) if rest else named)]
     access, cause = _access(entries, paid, _causes(entries, followed, paid, policy))
     product = products.get(paid.product_id or "")
     first = entries[0]
@@ -263,9 +263,10 @@ def _original(period: _Period) -> str | None:
 
 def _amount_refunded(followed: Sequence[Followed], paid: PurchaseFacts) -> int:
     """Add what went back in the currency that was paid in, and never more than was paid."""
-    total = sum(
-        f.facts.amount or 0 for f in followed if f.state == "succeeded" and f.facts.currency in (None, paid.currency)
-    )
+    gone = [f for f in followed if f.state == "succeeded" and f.facts.amount is not None]
+    total = sum_of_amounts(gone, paid)
+    if total is None:
+        total = sum(f.facts.amount or 0 for f in gone if f.facts.currency == paid.currency)
     return total if paid.amount is None else min(total, paid.amount)
 
 

@@ -1,7 +1,10 @@
-"""Follow each refund and chargeback of a purchase through its states, and weigh what they add up to."""
+"""Follow each refund and chargeback of a purchase through its states, and weigh what they add up to.
+
+The states are drawn in docs/ledger.md.
+"""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from schemas.entry import Entry, EntryKind, PurchaseFacts, RefundFacts, RefundScope
@@ -120,7 +123,7 @@ def weigh(refunds: Iterable[Followed], paid: PurchaseFacts, *, full_from_percent
     if any(r.facts.scope == "full" for r in refunds):
         return "full"
     for part, whole in (
-        (_sum_of_amounts(refunds, paid), paid.amount),
+        (sum_of_amounts(refunds, paid), paid.amount),
         (_sum(r.facts.share_millis for r in refunds), 100_000),
         (_sum(r.facts.quantity for r in refunds), paid.quantity),
     ):
@@ -129,9 +132,26 @@ def weigh(refunds: Iterable[Followed], paid: PurchaseFacts, *, full_from_percent
     return "full" if any(r.facts.scope == "unknown" for r in refunds) else "partial"
 
 
+def sum_of_amounts(refunds: Iterable[Followed], paid: PurchaseFacts) -> int | None:
+    """Add what went back; None as soon as an amount is missing or two currencies would mix."""
+    refunds = tuple(refunds)
+    if not _one_currency(paid.currency, *(r.facts.currency for r in refunds)):
+        return None
+    return _sum(r.facts.amount for r in refunds)
+
+
+def estimate(refund: Followed, paid: PurchaseFacts) -> Followed:
+    """Give a full refund whose platform names no sum (Google Play, Amazon) the price as its amount, marked as such."""
+    if refund.facts.scope != "full" or refund.facts.amount is not None or paid.amount is None:
+        return refund
+    known = {"amount": paid.amount, "currency": paid.currency, "amount_source": "estimated"}
+    return replace(refund, facts=refund.facts.model_copy(update=known))
+
+
 def scope_of(refund: RefundFacts, paid: PurchaseFacts) -> RefundScope:
     """Name the scope that the platform left open, where the amounts allow it."""
-    if refund.scope != "unknown" or not paid.amount or refund.amount is None or refund.currency != paid.currency:
+    comparable = _one_currency(refund.currency, paid.currency)
+    if refund.scope != "unknown" or not paid.amount or refund.amount is None or not comparable:
         return refund.scope
     return "full" if refund.amount >= paid.amount else "partial"
 
@@ -157,9 +177,9 @@ def _newer(old: RefundFacts, new: RefundFacts) -> RefundFacts:
     return old.model_copy(update=said)
 
 
-def _sum_of_amounts(refunds: Iterable[Followed], paid: PurchaseFacts) -> int | None:
-    """Add amounts of the currency that was paid in; None as soon as one cannot be compared."""
-    return _sum(r.facts.amount if r.facts.currency in (None, paid.currency) else None for r in refunds)
+def _one_currency(*currencies: str | None) -> bool:
+    """Tell whether amounts can be compared: nobody named two currencies. One that is not named is no other one."""
+    return len({currency for currency in currencies if currency}) <= 1
 
 
 def _sum(parts: Iterable[int | None]) -> int | None:

@@ -1,4 +1,4 @@
-"""Prove that what is stored equals what its entries say: fold every lineage again and compare."""
+"""Prove that what is stored equals what its entries say, and make it so where products or policy have changed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from handlers.ledger import fold
+from worker.commit import Bookkeeper
+from worker.process import hint_deliveries
 from worker.runtime import Runtime
 from worker.store import ledger, tables
 
@@ -44,6 +46,25 @@ def check_fold(runtime: Runtime) -> Audit:
             if (set(view.purchases), set(view.refunds)) != stored:
                 differing.append(key)
     return Audit(seen, tuple(differing))
+
+
+def rebuild(runtime: Runtime, key: str) -> int:
+    """Fold one lineage again and store what it amounts to; subscribers hear of what changes by it.
+
+    Returns:
+        How many events that made.
+
+    Raises:
+        StoreUnavailable: nothing was changed.
+    """
+    now_ms = int(runtime.clock() * 1000)
+    with runtime.store.write() as connection:
+        entries = ledger.load_lineages(connection, {key})[key].entries
+        keeper = Bookkeeper(connection, entries, now_ms=now_ms)
+        keeper.rebuild(runtime.settings.apps[entries[0].app])
+        deliveries = keeper.write()
+    hint_deliveries(runtime, deliveries)
+    return len(keeper.events)
 
 
 def _batches(runtime: Runtime) -> Iterator[list[str]]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from config.settings import App
-from handlers.decide import decide
-from schemas.book import Book
+from handlers.decide import decide, rebuild
+from schemas.book import Book, Decision
 from schemas.entry import Entry
 from schemas.resources import Event
 from worker.store import ledger, outbox
@@ -35,7 +35,14 @@ class Bookkeeper:
         Returns:
             The events that follow from it.
         """
-        decision = decide(self.book, entries, app=app, now_ms=self._now_ms)
+        return self._take(decide(self.book, entries, app=app, now_ms=self._now_ms))
+
+    def rebuild(self, app: App) -> None:
+        """Fold every lineage of the book again, as the app's products and policy are now."""
+        for key in self.book.lineages:
+            self._take(rebuild(self.book, key, app=app, now_ms=self._now_ms))
+
+    def _take(self, decision: Decision) -> tuple[Event, ...]:
         self.book = decision.book
         self._merged |= decision.merged
         self.events.extend(decision.events)

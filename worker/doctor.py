@@ -177,7 +177,7 @@ def check_ledger(patient: Patient) -> Iterator[Finding]:
             "ledger",
             "failed",
             f"{len(audit.differing)} of {audit.lineages} differ from their entries, the first: {first}",
-            "the entries are the truth: replay their notifications, and report it",
+            "after a change of products or policy: clawback rebuild; else report it, and rebuild",
         )
     else:
         yield Finding("ledger", "ok", f"{audit.lineages} stored views equal the fold of their entries")

@@ -99,6 +99,8 @@ class ThinEvent(Foreign):
     created: Annotated[int, Field(ge=0), BeforeValidator(_instant)]
     """Unix milliseconds, sent as ISO 8601."""
     livemode: bool
+    account: Words = None
+    """As in a snapshot."""
 
     @property
     def created_ms(self) -> int:

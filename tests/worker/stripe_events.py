@@ -34,9 +34,11 @@ def dispute(sale: str, status: str) -> dict[str, Any]:
 
 def invoice(sale: str, subscription: str, **more: Any) -> dict[str, Any]:
     """Its invoice, which names neither charge nor payment intent."""
-    bare = {**OLD_INVOICE, "charge": None, "payment_intent": None, "customer": None}
+    bare: dict[str, Any] = {**OLD_INVOICE, "charge": None, "payment_intent": None, "customer": None}
     metadata = {"user_id": f"user-{sale}", "product_id": ANNUAL}
-    return {**bare, "id": f"in_{sale}", "subscription": subscription, "metadata": metadata, **more}
+    lines = {**bare["lines"], "data": [{**bare["lines"]["data"][0], "metadata": {}}]}
+    named = {"id": f"in_{sale}", "subscription": subscription, "metadata": metadata, "lines": lines}
+    return {**bare, **named, **more}
 
 
 def invoice_payment(sale: str) -> dict[str, Any]:

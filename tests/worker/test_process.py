@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from structlog.testing import capture_logs
 
+from config.policy import Policy
 from schemas.meaning import Confirm
 from tests.worker.house import House, house
-from worker.audit import check_fold
+from worker.audit import check_fold, rebuild
 from worker.simulator.amazon import AmazonSimulator
 from worker.simulator.stories import STORIES, scripts
 from worker.store import tables
@@ -195,3 +196,22 @@ async def test_an_unsubscription_raises_an_alarm_and_visits_nothing(home: House)
     )
     assert ["error"] == [line["log_level"] for line in lines if line["event"] == "process.quarantined"]
     assert [] == visited
+
+
+async def test_a_new_policy_takes_effect_by_a_rebuild(home: House):
+    """After a rule changed, the audit finds what it concerns; a rebuild makes it so, and subscribers hear of it."""
+    await play(home, "stripe", STORIES["purchase-then-refund"])
+    app = home.settings.apps["demo"]
+    lenient = app.model_copy(update={"policy": Policy(full_refund="keep")})
+    home.runtime = replace(home.runtime, settings=home.settings.model_copy(update={"apps": {"demo": lenient}}))
+    [differing] = check_fold(home.runtime).differing
+
+    assert 1 == rebuild(home.runtime, differing)
+    assert () == check_fold(home.runtime).differing
+    last = home.events()[-1]
+    assert ("entitlement.reinstated", None, "full_refund=keep") == (
+        last.type,
+        last.data.cause.notification,
+        last.data.cause.rule,
+    )
+    assert 0 == rebuild(home.runtime, differing)

@@ -124,7 +124,7 @@ class Player:
         for step in story.steps:
             posted += await self._step(story, step, now)
         sale = self._sale(story, 0, now)
-        ended = await self._entitlement(sale)
+        ended = await self._entitlement(sale, _environment(posted))
         return Played(self._platform, story, sale, tuple(posted), ended, tuple(_wrong(story, posted, ended)))
 
     async def _step(self, story: Story, step: Step, now: float) -> list[Posted]:
@@ -205,11 +205,18 @@ class Player:
         moments = [await self._stage.arrived(event["id"]) for event in events]
         return (max(m for m in moments if m is not None) - started) * 1000 if all(moments) else None
 
-    async def _entitlement(self, sale: Sale) -> str | None:
-        user = quote(sale.user_id, safe="")
-        found = await self._stage.api("GET", f"/v1/customers/{user}/entitlements?app={quote(self._stage.app)}")
+    async def _entitlement(self, sale: Sale, environment: str) -> str | None:
+        user, app = quote(sale.user_id, safe=""), quote(self._stage.app, safe="")
+        path = f"/v1/customers/{user}/entitlements?app={app}&environment={environment}"
+        found = await self._stage.api("GET", path)
         statuses = [entitlement["status"] for entitlement in found["data"]]
         return statuses[0] if statuses else None
+
+
+def _environment(posted: Sequence[Posted]) -> str:
+    """Tell where it all happened; a platform that does not say (Google Play) was told of a test."""
+    said = [each.notification["environment"] for each in posted if each.notification]
+    return next((environment for environment in said if environment), "sandbox")
 
 
 def _wrong(story: Story, posted: Sequence[Posted], ended: str | None) -> list[str]:

@@ -1,0 +1,41 @@
+"""`clawback rebuild`."""
+
+from pathlib import Path
+
+import click
+
+from worker.cli.common import installation_options, json_option, load_settings, print_json
+
+
+@click.command("rebuild")
+@installation_options
+@click.option("--dry-run", is_flag=True, help="Only say what differs.")
+@json_option
+def command(config: Path | None, data_dir: Path, *, dry_run: bool, as_json: bool) -> None:
+    """Fold the ledger again after products or policy changed.
+
+    Entries never change; what they amount to does when the rules do. Only what differs is written, one lineage at a
+    time, beside running workers; access that is given or taken by it is told to subscribers like any other change.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from worker import bootstrap
+    from worker.audit import check_fold, rebuild
+    from worker.start import refuse_pending_migration
+
+    settings = load_settings(config, data_dir)
+    refuse_pending_migration(settings)
+    runtime = bootstrap.build(settings)
+    try:
+        audit = check_fold(runtime)
+        console = Console(stderr=True, quiet=as_json)
+        todo = () if dry_run else track(audit.differing, "Folding", console=console, transient=True)
+        events = sum(rebuild(runtime, key) for key in todo)
+    finally:
+        bootstrap.close(runtime)
+    if as_json:
+        print_json({"lineages": audit.lineages, "differing": audit.differing, "events": events, "dry_run": dry_run})
+    else:
+        done = "differ" if dry_run else "differed and were folded again"
+        click.echo(f"{len(audit.differing)} of {audit.lineages} lineages {done}; {events} events follow from it.")
