@@ -94,7 +94,8 @@ def _defined(file: Path) -> set[str]:
     names = set()
     for node in (node for body in bodies for node in body):
         names |= {getattr(node, "name", "")} - {""}
-        names |= {target.id for target in getattr(node, "targets", []) if isinstance(target, ast.Name)}
+        targets = [*getattr(node, "targets", []), getattr(node, "target", None)]
+        names |= {target.id for target in targets if isinstance(target, ast.Name)}
     return names
 
 
