@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -168,7 +169,7 @@ class Service:
     async def post(self, platform: str, shot: Shot, *, app: str = APP) -> tuple[int, dict[str, Any]]:
         """POST as a platform; give the status and the JSON of the answer."""
         address = f"{self.installation.url}/webhooks/{platform}/{app}"
-        async with self.http.post(address, data=shot.body, headers=dict(shot.headers)) as response:
+        async with self.http.post(address, data=BytesIO(shot.body), headers=dict(shot.headers)) as response:
             return response.status, await response.json()
 
     async def insist(self, platform: str, shot: Shot) -> tuple[str, int]:
@@ -178,7 +179,7 @@ class Service:
         while time.monotonic() < deadline:
             try:
                 status, body = await self.post(platform, shot)
-            except aiohttp.ClientError:
+            except (aiohttp.ClientError, TimeoutError):
                 status, body = 0, {}
             if status == 200:
                 return str(body["id"]), failed
@@ -259,7 +260,8 @@ def install(
     text, listed, subscriber = config.read_text().partition("[[subscribers]]")
     if backend:
         (url,) = (line for line in subscriber.splitlines() if line.startswith("url"))
-        text += listed + subscriber.replace(url, f"url = {json.dumps(backend)}")
+        # A delivery that a killed worker had taken is free again this long after, and 15 s.
+        text += listed + subscriber.replace(url, f"url = {json.dumps(backend)}\ntimeout_seconds = 2")
     text += f"\n[work]\nprocesses = {processes}\nsweep_after_seconds = {SWEEP_AFTER_SECONDS}\n"
     config.write_text(text)
     return Installation(directory, config, settle(load(config, {}), directory), environment or {})

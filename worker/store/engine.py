@@ -15,7 +15,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-BUSY_TIMEOUT_SECONDS = 30.0
+BUSY_TIMEOUT_SECONDS = 5.0
+"""How long a writer waits for the one before it. A platform that waits longer hangs up: then 503 is the better answer."""
 
 
 class StoreUnavailable(Exception):
