@@ -142,7 +142,10 @@ def sum_of_amounts(refunds: Iterable[Followed], paid: PurchaseFacts) -> int | No
 
 def estimate(refund: Followed, paid: PurchaseFacts) -> Followed:
     """Give a full refund whose platform names no sum (Google Play, Amazon) the price as its amount, marked as such."""
-    if refund.facts.scope != "full" or refund.facts.amount is not None or paid.amount is None:
+    told = refund.facts
+    if told.scope != "full" or told.amount is not None or paid.amount is None or paid.currency is None:
+        return refund
+    if told.currency not in (None, paid.currency):
         return refund
     known = {"amount": paid.amount, "currency": paid.currency, "amount_source": "estimated"}
     return replace(refund, facts=refund.facts.model_copy(update=known))

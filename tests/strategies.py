@@ -45,6 +45,8 @@ _refunds = st.builds(
     amount=_amounts,
     currency=st.sampled_from(["usd", "eur"]),
 )
+# A sum has a name of its own, as `ch_…:total` is none of the charge's refunds.
+_totals = _refunds.map(lambda refund: refund.model_copy(update={"platform_refund_id": "total"}))
 _chargebacks = st.builds(
     RefundFacts,
     platform_refund_id=st.just("dispute"),
@@ -55,6 +57,8 @@ _chargebacks = st.builds(
 
 
 def _refund_of(kind: EntryKind) -> st.SearchStrategy[RefundFacts | None]:
+    if kind is EntryKind.REFUNDED_TOTAL:
+        return _totals
     if kind.name.startswith("REFUND"):
         return _refunds
     if kind.name.startswith(("CHARGEBACK", "INQUIRY")):

@@ -78,10 +78,8 @@ def test_an_event_says_what_caused_it():
 
 
 def test_an_event_carries_the_refund_that_caused_it():
-    """A refund is shown where it is the cause, and not beside every later change of a purchase that once had one.
-
-    A renewal a month after a partial refund used to look as if that refund had renewed it.
-    """
+    """A refund is shown where it is the cause, and not beside every later change of a purchase that once had one."""
+    # A renewal a month after a partial refund used to look as if that refund had renewed it.
     story = Story()
     story.say(bought(0, expires_at_ms=day(400)), money(K.REFUND_SUCCEEDED, 60, 500))
     story.say(entry(K.RENEWED, 90, expires_at_ms=day(700)))

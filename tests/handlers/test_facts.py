@@ -64,10 +64,8 @@ def test_an_undated_renewal_outdates_what_ends_within_a_day_of_it():
 
 
 def test_of_two_dates_the_later_word_counts():
-    """What was said of the purchase itself is not outweighed by an older word about its whole lineage.
-
-    Words about the lineage used to count as the latest, whenever they were said.
-    """
+    """What was said of the purchase itself is not outweighed by an older word about its whole lineage."""
+    # Words about the lineage used to count as the latest, whenever they were said.
     whole = (entry(K.RENEWED, 10, None, expires_at_ms=day(40), **GOOGLE),)
     own = entry(K.RENEWED, 20, "GPA.1", expires_at_ms=day(50), **GOOGLE)
 

@@ -96,11 +96,9 @@ def test_a_question_of_the_bank_takes_nothing():
 
 
 def test_a_lost_case_is_not_reopened_by_late_words():
-    """After the verdict no word but "won" gives access back.
-
-    An "opened" or "question" with a later time used to soften a lost case to suspended or even active, where the
-    policy keeps access during those.
-    """
+    """After the verdict no word but "won" gives access back."""
+    # An "opened" or "question" with a later time used to soften a lost case to suspended or even active, where the
+    # policy keeps access during those.
     app = acme(chargeback_opened="keep", inquiry_opened="keep")
     lost = (bought(0), dispute(K.CHARGEBACK_LOST, 50))
     for late in (K.CHARGEBACK_OPENED, K.INQUIRY_OPENED, K.INQUIRY_CLOSED):
@@ -143,10 +141,8 @@ def test_apple_pays_back_a_share():
 
 
 def test_apple_raises_the_share_of_a_refund():
-    """A second partial refund of the same transaction is told again with its sum, and revokes when nothing is left.
-
-    The growth used to be silent: books kept from `refund.succeeded` events missed the second half.
-    """
+    """A second partial refund of the same transaction is told again with its sum, and revokes when nothing is left."""
+    # The growth used to be silent: books kept from `refund.succeeded` events missed the second half.
     story = Story()
     story.say(bought(0, **APPLE))
     half = money(K.REFUND_SUCCEEDED, 60, PRICE // 2, share_millis=50_000, scope="partial", **APPLE)
@@ -185,10 +181,8 @@ def test_the_same_money_told_by_sum_and_by_name_counts_once():
 
 
 def test_two_refunds_told_by_sum_first_are_announced_once_each():
-    """Both sums arrive before both names: every cent is announced, and none of them twice.
-
-    A growing sum was silent, and each name was announced anew: events summed up to six tenths of the money.
-    """
+    """Both sums arrive before both names: every cent is announced, and none of them twice."""
+    # A growing sum was silent, and each name was announced anew: events summed up to six tenths of the money.
     story = Story()
     story.say(bought(0), total(60, 3000), total(61, PRICE, full=True))
     assert [3000, PRICE] == story.refunded_amounts
@@ -232,10 +226,8 @@ def test_a_refund_in_another_currency():
 
 
 def test_an_amount_keeps_the_currency_it_was_told_in():
-    """The app says 50 euros, the platform only "usd": nobody paid 50 dollars.
-
-    Amount and currency used to be chosen one by one, so that one source's number got the other's currency.
-    """
+    """The app says 50 euros, the platform only "usd": nobody paid 50 dollars."""
+    # Amount and currency used to be chosen one by one, so that one source's number got the other's currency.
     story = settle(bought(0, amount=None), told(0, amount=5000, currency="eur"))
     assert (5000, "eur") == (story.only.amount, story.only.currency)
 
@@ -244,10 +236,8 @@ def test_an_amount_keeps_the_currency_it_was_told_in():
 
 
 def test_a_refund_on_its_way():
-    """A pending refund takes nothing by default; where the app wants it to, a part takes no more than it will later.
-
-    With `pending_refund = "revoke"` a pending part of the price used to revoke what its success gave back.
-    """
+    """A pending refund takes nothing by default; where the app wants it to, a part takes no more than it will later."""
+    # With `pending_refund = "revoke"` a pending part of the price used to revoke what its success gave back.
     pending = (bought(0), money(K.REFUND_PENDING, 60))
     part = (bought(0), money(K.REFUND_PENDING, 60, 500))
     strict = acme(pending_refund="revoke")

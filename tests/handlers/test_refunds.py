@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.clusters import in_platform_order
-from handlers.refunds import REFUSED, STATES, TRANSITIONS, follow, scope_of, unnamed, weigh
+from handlers.refunds import REFUSED, STATES, TRANSITIONS, estimate, follow, scope_of, unnamed, weigh
 from schemas.entry import Entry, EntryKind, PurchaseFacts, RefundFacts
 from tests.handlers.entries import PRICE, bought, day, dispute, entry, money, total
 
@@ -162,3 +162,14 @@ def test_a_refund_ends_the_same_in_any_order(entries: list[Entry], random):
     random.shuffle(entries)
 
     assert end == follow(in_platform_order(entries))
+
+
+def test_an_estimate_is_in_the_currency_that_was_paid():
+    """A price without a currency, or in another than the refund's, is no estimate of what went back."""
+    # The law of conservation found refunds that showed a number and no currency.
+    dollars = follow([money(K.REFUND_SUCCEEDED, 60, None, scope="full", currency="usd")])[0]
+    nowhere = follow([money(K.REFUND_SUCCEEDED, 60, None, scope="full")])[0]
+
+    assert dollars == estimate(dollars, PurchaseFacts(amount=PRICE, currency="eur"))
+    assert nowhere == estimate(nowhere, PurchaseFacts(amount=PRICE))
+    assert (PRICE, "estimated") == (estimate(nowhere, PAID).facts.amount, estimate(nowhere, PAID).facts.amount_source)

@@ -136,11 +136,9 @@ def test_a_date_passed_and_then_moved():
 
 
 def test_a_notification_that_was_signed_after_the_date_it_tells():
-    """Bought until day 30, told on day 35: once the date has lapsed it is over, although "bought" is the later word.
-
-    Such a purchase stayed active in the ledger: the sweeper found it in every round, and 500 of them would have kept
-    it from everything else that ran out.
-    """
+    """Bought until day 30, told on day 35: once the date has lapsed it is over, although "bought" is the later word."""
+    # Such a purchase stayed active in the ledger: the sweeper found it in every round, and 500 of them would have kept
+    # it from everything else that ran out.
     story = settle(
         bought(35, purchased_at_ms=day(0), expires_at_ms=day(30)), entry(K.LAPSED, 30, expires_at_ms=day(30))
     )

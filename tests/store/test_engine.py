@@ -118,10 +118,8 @@ def test_a_lost_connection_is_an_outage(store: Store):
 
 
 def test_no_free_connection_is_an_outage(tmp_path: Path):
-    """Whoever finds every connection taken for too long hears that the store is unavailable, and platforms a 503.
-
-    It was raised as an error of ours, and answered with a 500.
-    """
+    """Whoever finds every connection taken for too long hears that the store is unavailable, and platforms a 503."""
+    # It was raised as an error of ours, and answered with a 500.
     store = Store(f"sqlite:///{tmp_path / 'clawback.db'}")
     store.engine.pool._timeout = 0.01  # type: ignore[attr-defined]  # the pool's own setting, for a test in a hurry
     taken = [store.engine.connect() for _ in range(24)]

@@ -110,10 +110,8 @@ async def test_without_a_queue_it_is_accepted_all_the_same(at: Desk, inbox: Inbo
 
 
 async def test_a_row_that_the_database_cannot_hold_harms_no_neighbor(at: Desk, inbox: Inbox):
-    """Of a batch with one impossible row the others are stored and answered; that one alone hears 503.
-
-    Its neighbors were refused with it, and again with each of its repetitions.
-    """
+    """Of a batch with one impossible row the others are stored and answered; that one alone hears 503."""
+    # Its neighbors were refused with it, and again with each of its repetitions.
     impossible = arrival(1)
     impossible = replace(impossible, identity=replace(impossible.identity, occurred_at_ms=2**70))
     good = [arrival(number) for number in range(2, 7)]

@@ -102,10 +102,8 @@ def test_a_date_that_passed_ends_access_once(at: Desk):
 
 
 async def test_a_purchase_told_after_its_end_runs_out_once(at: Desk):
-    """Stripe tells on day 35 of an invoice whose period ended on day 30: one round ends it, and no other finds it.
-
-    It stayed active in the ledger and was found in every round, so that enough of them hid all later ones.
-    """
+    """Stripe tells on day 35 of an invoice whose period ended on day 30: one round ends it, and no other finds it."""
+    # It stayed active in the ledger and was found in every round, so that enough of them hid all later ones.
     begins, ends = NOW_MS // 1000, NOW_MS // 1000 + 30 * DAY
     invoice = {
         **BASIL_INVOICE,
@@ -129,10 +127,8 @@ async def test_a_purchase_told_after_its_end_runs_out_once(at: Desk):
 
 
 def test_an_app_that_left_the_configuration_hides_nobody(at: Desk):
-    """Purchases of an app that is no longer configured stay as they are, and take no place in a round.
-
-    They were found first, as they ran out first, and then passed over: a full round of them was all that ever happened.
-    """
+    """Purchases of an app that is no longer configured stay as they are, and take no place in a round."""
+    # They were found first, as they ran out first, and then passed over: a full round of them was all that happened.
     sold(at, "ch_1")
     (row,) = at.rows(tables.purchases)
     left = [
@@ -154,10 +150,8 @@ def runtime_with(at: Desk, settings: Settings) -> Runtime:
 
 
 async def test_a_purchase_that_breaks_our_code_stops_nothing(at: Desk):
-    """Where one purchase cannot be folded any more, all others run out and what was lost is queued again.
-
-    One such purchase ended every round: nothing was requeued until somebody mended it.
-    """
+    """Where one purchase cannot be folded any more, all others run out and what was lost is queued again."""
+    # One such purchase ended every round: nothing was requeued until somebody mended it.
     whole = SETTINGS.model_copy(update={"apps": {**SETTINGS.apps, "broken": acme()}})
     sold(Desk(runtime_with(at, whole), at.queue, at.clock), "ch_broken", app="broken")
     sold(at, "ch_1")

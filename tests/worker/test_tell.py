@@ -112,10 +112,8 @@ def test_an_invoice_leads_to_its_charge(at: Desk):
 
 
 def test_a_purchase_of_two_charges_is_found_by_either(at: Desk):
-    """Two charges paid one invoice: they are one purchase, and the app may name either of them.
-
-    Telling of the one whose id is not the smaller was answered with an error, although it was stored.
-    """
+    """Two charges paid one invoice: they are one purchase, and the app may name either of them."""
+    # Telling of the one whose id is not the smaller was answered with an error, although it was stored.
     write(at, bought(0, "ch_a", aliases=["invoice:in_1"]), bought(0, "ch_b", aliases=["invoice:in_1"]))
 
     assert ("ch_a", False) == (say(at, "ch_b")[0].purchase_id, say(at, "ch_b")[1])

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 BUSY_TIMEOUT_SECONDS = 5.0
-"""How long a writer waits for the one before it. A platform that waits longer hangs up: then 503 is the better answer."""
+"""How long a writer waits for the one before it. Platforms hang up sooner or later: 503 is the better answer."""
 
 
 class StoreUnavailable(Exception):
