@@ -58,8 +58,3 @@ class Platform:
 def nothing_needed(_payload: Any) -> tuple[Lookup, ...]:
     """Answer for platforms whose notifications say everything themselves."""
     return ()
-
-
-def no_facts() -> Facts:
-    """Answer for a shell that could look nothing up."""
-    return {}
