@@ -1,4 +1,4 @@
-"""Certificate chains: the pinned root, the true chain of the App Store, what is remembered and what is not.
+"""Certificate chains: the pinned root, whom a chain convinces and when, what is remembered and what is not.
 
 The wrong chains are in test_apple_differential.py, beside the verdict of Apple's own library.
 """
@@ -6,7 +6,6 @@ The wrong chains are in test_apple_differential.py, beside the verdict of Apple'
 import base64
 import hashlib
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -21,14 +20,8 @@ from tests.handlers.apple_chains import SIGNED_AT, b64, good, stranger
 
 pytestmark = pytest.mark.unit
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "apple"
-APRIL_2023 = 1_681_312_846
-
-
-def app_store_chain() -> list[str]:
-    """Give the chain that every App Store notification carried from August 2021 to September 2023."""
-    certificates = x509.load_pem_x509_certificates((FIXTURES / "app_store_chain_2021_2023.pem").read_bytes())
-    return [b64(each) for each in (*certificates, apple_root.apple_root())]
+BRIEF = {"begins": SIGNED_AT - 100, "ends": SIGNED_AT + 100}
+"""The life of a leaf that is shorter than that of its issuers."""
 
 
 def test_the_pinned_root_is_apples():
@@ -41,30 +34,33 @@ def test_the_pinned_root_is_apples():
     assert "CN=Apple Root CA - G3" in root.subject.rfc4514_string()
 
 
-def test_the_true_chain_of_the_app_store_is_believed():
-    """What Apple really sent passes every rule, and ends at the pinned root."""
-    key = x5c.prove(app_store_chain(), roots=(apple_root.apple_root(),), at_seconds=APRIL_2023)
+def test_a_chain_to_a_trusted_root_is_believed():
+    """A chain that passes every rule and ends at a trusted root gives its leaf's key."""
+    key = x5c.prove(good().x5c, roots=good().roots, at_seconds=SIGNED_AT)
 
     assert isinstance(key.curve, ec.SECP256R1)
 
 
-@pytest.mark.parametrize("at_seconds", [1_629_859_833, 1_695_523_833])
-def test_the_true_chain_had_its_time(at_seconds):
+@pytest.mark.parametrize("at_seconds", [BRIEF["begins"] - 1, BRIEF["ends"]])
+def test_a_chain_has_its_time(at_seconds):
     """One second before its leaf was valid, and in the last second of its life, it is not believed."""
+    made = chains.make(leaf=BRIEF)
     with pytest.raises(Unauthentic, match="certificate_not_valid_then"):
-        x5c.prove(app_store_chain(), roots=(apple_root.apple_root(),), at_seconds=at_seconds)
+        x5c.prove(made.x5c, roots=made.roots, at_seconds=at_seconds)
 
 
-@pytest.mark.parametrize("at_seconds", [1_629_859_834, 1_695_523_832])
-def test_the_true_chain_is_believed_from_its_first_second_on(at_seconds):
+@pytest.mark.parametrize("at_seconds", [BRIEF["begins"], BRIEF["ends"] - 1])
+def test_a_chain_is_believed_from_its_first_second_on(at_seconds):
     """In the first second of its leaf, and up to its last, it is believed."""
-    x5c.prove(app_store_chain(), roots=(apple_root.apple_root(),), at_seconds=at_seconds)
+    made = chains.make(leaf=BRIEF)
+    x5c.prove(made.x5c, roots=made.roots, at_seconds=at_seconds)
 
 
-def test_the_true_chain_proves_nothing_to_whoever_trusts_another_root():
+@pytest.mark.parametrize("root", [stranger().root, apple_root.apple_root()], ids=["stranger", "pinned"])
+def test_a_chain_proves_nothing_to_whoever_trusts_another_root(root):
     """Trust comes from the roots given, never from what was sent."""
     with pytest.raises(Unauthentic, match="untrusted_root"):
-        x5c.prove(app_store_chain(), roots=good().roots, at_seconds=APRIL_2023)
+        x5c.prove(good().x5c, roots=(root,), at_seconds=SIGNED_AT)
 
 
 def test_no_roots_prove_nothing():
