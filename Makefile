@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 SETTINGS := PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-fast lint types contracts format cover cover-core lock image clean
+.PHONY: help install run demo test test-fast test-long fuzz lint types contracts format cover cover-core lock image \
+  clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +23,10 @@ $(VENV)/.development: requirements-dev.lock $(VENV)/.runtime
 	$(SETTINGS) $(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.lock
 	@touch $@
 
+$(VENV)/.fuzzing: requirements-fuzz.lock $(VENV)/.development
+	$(SETTINGS) $(BIN)/python -m pip install --quiet --require-hashes -r requirements-fuzz.lock
+	@touch $@
+
 install: $(VENV)/.development ## Create .venv with everything a contributor needs
 
 run: $(VENV)/.runtime ## Start the whole service here, with a signed story from every platform
@@ -35,6 +40,16 @@ test: $(VENV)/.development ## Run every test this machine can run
 
 test-fast: $(VENV)/.development ## Run the tests that start no process
 	$(BIN)/python -m pytest -m "not e2e and not crash"
+
+test-long: $(VENV)/.development ## Try every law and property with 20,000 examples: an hour or two
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -v -m "hypothesis and not e2e" --session-timeout=$(LONG_SECONDS) \
+	  --durations=20 -o console_output_style=count
+LONG_SECONDS ?= 18000
+
+FUZZ_SECONDS ?= 600
+FUZZ_DIR ?= .fuzz
+fuzz: $(VENV)/.fuzzing ## Fuzz what platforms say and what comes to the door, FUZZ_SECONDS in all (600)
+	$(BIN)/python -m tests.fuzz.all $(FUZZ_DIR) $(FUZZ_SECONDS)
 
 lint: $(VENV)/.development ## Check style
 	$(BIN)/ruff check .
@@ -64,10 +79,12 @@ lock: ## Pin every dependency again, with hashes and without addresses
 	@command -v uv >/dev/null || { echo "make lock needs uv: pipx install uv"; exit 1; }
 	uv pip compile pyproject.toml --group build --extra fast $(LOCK_FLAGS) -o requirements.lock
 	uv pip compile pyproject.toml --group dev --extra fast $(LOCK_FLAGS) -o requirements-dev.lock
+	uv pip compile --group pyproject.toml:fuzz $(LOCK_FLAGS) -o requirements-fuzz.lock
 LOCK_FLAGS := --quiet --universal --generate-hashes --no-header --no-annotate
 
 image: ## Build the container image
 	docker build --tag clawback .
 
 clean: ## Remove what the other targets made
-	rm -rf $(VENV) clawback-data build dist .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) clawback-data build dist .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+	  $(FUZZ_DIR)

@@ -22,6 +22,7 @@ SECRET_BYTES_MIN = 24
 BROKER_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 STORE_SCHEMES = ("sqlite",)
 TOKEN_CHARACTERS_MIN = 16
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def problems(settings: Settings) -> Iterator[Problem]:
@@ -87,6 +88,11 @@ def _app(name: str, app: App) -> Iterator[Problem]:
         yield from _google((*at, "google"), app.google)
     if app.amazon is not None:
         yield from _amazon((*at, "amazon"), app.amazon)
+    for platform, section in (("google", app.google), ("stripe", app.stripe), ("amazon", app.amazon)):
+        if section is not None and not _keeps_secrets(section.api):
+            yield Problem(
+                (*at, platform, "api"), "is not https://, and credentials go there (http:// only to this machine)"
+            )
 
 
 def _apple(at: tuple[str, ...], apple: Apple) -> Iterator[Problem]:
@@ -107,6 +113,18 @@ def _amazon(at: tuple[str, ...], amazon: Amazon) -> Iterator[Problem]:
     for index, arn in enumerate(amazon.topic_arns):
         if arn and not TOPIC_ARN.fullmatch(arn):
             yield Problem((*at, "topic_arns", str(index)), "is not arn:aws:sns:REGION:12-DIGIT-ACCOUNT:TOPIC")
+
+
+def _keeps_secrets(address: str) -> bool:
+    """Tell whether what is sent to a base address stays between us and whoever answers there."""
+    try:
+        parsed = urlsplit(address)
+        host = parsed.hostname or ""
+        plain = host in LOOPBACK and parsed.port != 0
+    except ValueError:
+        return False
+    bare = not (parsed.query or parsed.fragment or parsed.username or parsed.password)
+    return bare and bool(host) and (parsed.scheme == "https" or (parsed.scheme == "http" and plain))
 
 
 def _subscriber(index: int, subscriber: Subscriber, settings: Settings) -> Iterator[Problem]:

@@ -21,6 +21,7 @@ _PATHS: tuple[KeyPath, ...] = (
     ("store", "url"),
     ("apps", "*", "apple", "root_certificates", "*"),
     ("apps", "*", "google", "jwks"),
+    ("apps", "*", "google", "service_account_key"),
     ("apps", "*", "amazon", "certificates", "*"),
 )
 

@@ -7,6 +7,7 @@ from pydantic import Field
 from config.section import Section
 
 Effect = Literal["keep", "suspend", "revoke"]
+Units = Literal["claw_back", "allow_negative", "tell"]
 
 
 class Policy(Section):
@@ -14,6 +15,8 @@ class Policy(Section):
 
     full_refund: Effect = "revoke"
     """A refund of everything that was paid, or of an amount nobody can compare."""
+    refund_without_cancellation: Effect = "revoke"
+    """The same, of a Stripe subscription that goes on: only the refunded period is concerned."""
     partial_refund: Effect = "keep"
     """A refund of less than `full_refund_from_percent` of what was paid."""
     full_refund_from_percent: int = Field(default=100, ge=1, le=100)
@@ -28,3 +31,10 @@ class Policy(Section):
     """The case was lost."""
     inquiry_opened: Effect = "keep"
     """The bank asks, no money has moved."""
+    consumable_refund: Units = "claw_back"
+    """The units of a refunded consumable: take back what is left of them, take all even if the balance falls below
+    zero, or only tell of the refund."""
+    member_removed: Effect = "revoke"
+    """A family or seat member no longer shares what somebody else pays for."""
+    consent_rescinded: Effect = "keep"
+    """A guardian withdrew consent to a child's use of the app: what the child's store account bought in it."""

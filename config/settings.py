@@ -70,6 +70,25 @@ class Work(Section):
     """A notification that failed so often is dead: kept, visible, replayable."""
 
 
+class Lookups(Section):
+    """How the platforms' APIs are asked for what their notifications leave out. Bounds are per worker process."""
+
+    timeout_seconds: float = Field(default=10.0, gt=0, le=60)
+    """For one look-up, from the first connection to the last byte."""
+    wait_seconds: float = Field(default=2.0, ge=0, le=30)
+    """How long notifications wait for their answers before what is known takes effect without them."""
+    concurrency: int = Field(default=8, ge=1, le=64)
+    """Per app and platform, at a time."""
+    per_second: float = Field(default=10.0, gt=0, le=1000)
+    """Per app and platform."""
+    cache_seconds: float = Field(default=300.0, ge=0, le=86_400)
+    """How long an answer is remembered. It is given only to notifications that came before it was asked for."""
+    retry_after_seconds: float = Field(default=10.0, gt=0, le=3600)
+    """Before an answer that is missing is asked for again; doubled each time, up to an hour."""
+    max_attempts: int = Field(default=12, ge=1, le=100)
+    """A notification whose answers did not come in so many attempts ends without them."""
+
+
 class App(Section):
     """One app: what proves its platforms, what it sells, and its rules."""
 
@@ -94,5 +113,6 @@ class Settings(Section):
     broker: Broker = Broker()
     admin: Admin = Admin()
     work: Work = Work()
+    lookups: Lookups = Lookups()
     apps: dict[str, App] = Field(default_factory=dict)
     subscribers: tuple[Subscriber, ...] = ()

@@ -1,65 +1,22 @@
 """Amazon Appstore Real-Time Notifications: signed by SNS, pinned to the app's topics, read by a table."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 
 from config.platforms import Amazon
-from config.products import ProductKind
 from handlers import sns, strict_json
+from handlers.amazon_meaning import meaning_of, needs_of
 from handlers.errors import Malformed, Unauthentic, WrongApp
 from handlers.platform import Platform
 from schemas.base import Environment
-from schemas.entry import EntryKind, PurchaseFacts, RefundFacts, Said, Subject
-from schemas.meaning import Confirm, Facts, Ignored, Lookup, Meaning, Normalized, Quarantined
+from schemas.meaning import Confirm, Facts, Lookup, Normalized, Quarantined
 from schemas.platforms.amazon import AmazonPayload, AppstoreNotification, SnsConfirmation
 from schemas.received import Identity, Keys, KeyWanted, Received
 
 __all__ = ["PLATFORM"]
 
 FUTURE_TOLERANCE_MS = 300_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """What a notification type says of its receipt."""
-
-    kind: EntryKind
-    product: ProductKind
-    reason: str | None = None
-
-
-# developer.amazon.com/docs/in-app-purchasing/real-time-notifications.html, "notificationType". An open set.
-#
-# SUBSCRIPTION_CANCELLED is the end of access, not the wish to renew no more (AUTO_RENEWAL_OFF). Whether
-# money went back, only `cancelReason` of the Receipt Verification Service hints at, so no refund is claimed.
-# What was bought once is cancelled by returning what was paid for it, in full: a refund.
-_MEANING: Mapping[str, _Told] = {
-    "SUBSCRIPTION_PURCHASED": _Told(EntryKind.PURCHASED, "subscription"),
-    "SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID": _Told(EntryKind.RENEWED, "subscription"),
-    "SUBSCRIPTION_RENEWED": _Told(EntryKind.RENEWED, "subscription"),
-    "SUBSCRIPTION_MODIFIED_IMMEDIATE": _Told(EntryKind.PURCHASED, "subscription"),
-    "SUBSCRIPTION_CANCELLED": _Told(EntryKind.REVOKED, "subscription"),
-    "SUBSCRIPTION_EXPIRED": _Told(EntryKind.EXPIRED, "subscription"),
-    "CONSUMABLE_PURCHASED": _Told(EntryKind.PURCHASED, "consumable"),
-    "CONSUMABLE_CANCELLED": _Told(EntryKind.REFUND_SUCCEEDED, "consumable"),
-    "ENTITLEMENT_PURCHASED": _Told(EntryKind.PURCHASED, "non_consumable"),
-    "ENTITLEMENT_CANCELLED": _Told(EntryKind.REFUND_SUCCEEDED, "non_consumable"),
-}
-
-# Known, and nothing that gives or takes access: with renewal off it lasts to the end of the period, in the
-# grace period it lasts on, and leaving that is followed by SUBSCRIPTION_RENEWED or SUBSCRIPTION_CANCELLED.
-_IGNORED: Mapping[str, str] = {
-    "SUBSCRIPTION_AUTO_RENEWAL_OFF": "auto_renewal_off",
-    "SUBSCRIPTION_AUTO_RENEWAL_ON": "auto_renewal_on",
-    "SUBSCRIPTION_SCHEDULED_TO_END": "scheduled_to_end",
-    "SUBSCRIPTION_IN_GRACE_PERIOD": "in_grace_period",
-    "SUBSCRIPTION_OUT_OF_GRACE_PERIOD": "out_of_grace_period",
-    "SUBSCRIPTION_MODIFIED_DEFERRED": "modified_deferred",
-}
-
-_ENDS = (EntryKind.REVOKED, EntryKind.REFUND_SUCCEEDED, EntryKind.EXPIRED)
 
 
 def verify(received: Received, *, settings: Amazon, keys: Keys, now: float) -> AmazonPayload | KeyWanted:
@@ -117,10 +74,7 @@ def identify(payload: AmazonPayload) -> Identity:
 
 def needs(payload: AmazonPayload) -> tuple[Lookup, ...]:
     """Ask the Receipt Verification Service for what is left out: product, period, `cancelReason`."""
-    said = payload.notification
-    if said is None or said.notification_type not in _MEANING or not (said.app_user_id and said.receipt_id):
-        return ()
-    return (Lookup(kind="rvs", key=f"{said.app_user_id}/{said.receipt_id}"),)
+    return needs_of(payload.notification)
 
 
 def normalize(payload: AmazonPayload, facts: Facts, *, settings: Amazon) -> Normalized:
@@ -131,7 +85,7 @@ def normalize(payload: AmazonPayload, facts: Facts, *, settings: Amazon) -> Norm
         return Quarantined(payload.flaw)
     if payload.notification.app_package_name != settings.package_name:
         return Quarantined("package_name_mismatch")
-    return _meaning(payload, payload.notification, facts)
+    return meaning_of(payload.notification, facts, at_ms=_occurred_at_ms(payload), environment=_environment(payload))
 
 
 def _check_age(sent_at_ms: int, *, max_age_seconds: int, now: float) -> None:
@@ -166,62 +120,6 @@ def _confirmation(envelope: SnsConfirmation) -> Normalized:
     if not sns.subscribe_url_ok(envelope, sns.parse_topic(envelope.topic_arn)):
         return Quarantined("subscribe_url_refused", envelope.topic_arn)
     return Confirm(url=envelope.subscribe_url, token=envelope.token, topic=envelope.topic_arn)
-
-
-def _meaning(payload: AmazonPayload, said: AppstoreNotification, facts: Facts) -> Normalized:
-    """Look up what the notification's type says."""
-    if reason := _IGNORED.get(said.notification_type):
-        return Ignored(reason)
-    told = _MEANING.get(said.notification_type)
-    if told is None:
-        return Quarantined("unknown_type", said.notification_type)
-    entries = _SPECIAL.get(said.notification_type, _one_entry)(payload, said, told)
-    if not entries:
-        return Quarantined("unexpected_shape", said.notification_type)
-    return Meaning(entries, unlearned=tuple(need for need in needs(payload) if need not in facts))
-
-
-def _one_entry(payload: AmazonPayload, said: AppstoreNotification, told: _Told) -> tuple[Said, ...]:
-    """Say one thing of the receipt that the notification is about."""
-    return (_say(payload, said, said.receipt_id, told),) if said.receipt_id else ()
-
-
-def _replaced(payload: AmazonPayload, said: AppstoreNotification, told: _Told) -> tuple[Said, ...]:
-    """End the old receipt and begin the new one: the customer changed to another tier at once."""
-    old = (said.related_receipts or {}).get("cancelledReceiptId")
-    if not isinstance(old, str) or not said.receipt_id or old in ("", said.receipt_id):
-        return ()
-    ended = _Told(EntryKind.EXPIRED, told.product, reason="replaced")
-    return (_say(payload, said, old, ended), _say(payload, said, said.receipt_id, told))
-
-
-_SPECIAL: Mapping[str, Callable[[AmazonPayload, AppstoreNotification, _Told], tuple[Said, ...]]] = {
-    "SUBSCRIPTION_MODIFIED_IMMEDIATE": _replaced,
-}
-
-
-def _say(payload: AmazonPayload, said: AppstoreNotification, receipt_id: str, told: _Told) -> Said:
-    """Put one thing said of one receipt into our words."""
-    at_ms = _occurred_at_ms(payload)
-    return Said(
-        kind=told.kind,
-        occurred_at_ms=at_ms,
-        subject=Subject(purchase_id=receipt_id),
-        environment=_environment(payload),
-        facts=PurchaseFacts(
-            kind=told.product,
-            user_id=said.app_user_id,
-            user_authority="guess",  # Amazon's id of the customer; the app may know them by another
-            purchased_at_ms=at_ms if told.kind is EntryKind.PURCHASED else None,
-        ),
-        refund=_refund(said, receipt_id, at_ms) if told.kind is EntryKind.REFUND_SUCCEEDED else None,
-        reason=told.reason or (said.notification_type if told.kind in _ENDS else None),
-    )
-
-
-def _refund(said: AppstoreNotification, receipt_id: str, at_ms: int) -> RefundFacts:
-    """Describe the return of a one-time purchase: a receipt is refunded once, so it names its refund."""
-    return RefundFacts(platform_refund_id=receipt_id, scope="full", reason=said.notification_type, created_at_ms=at_ms)
 
 
 PLATFORM = Platform(name="amazon", verify=verify, identify=identify, needs=needs, normalize=normalize, read=read)

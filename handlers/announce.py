@@ -3,10 +3,11 @@
 The changes are drawn in docs/ledger.md.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 
-from schemas.entry import RefundType
+from handlers.refunds import DECLINED
 from schemas.resources import Entitlement, EntitlementStatus, Purchase, Refund, RefundStatus
 
 Change = Literal["granted", "renewed", "revoked", "reinstated", "suspended", "expired"]
@@ -41,6 +42,8 @@ REFUND_EVENTS: Final[dict[RefundStatus, str]] = {
     "canceled": "refund.canceled",
     "reversed": "refund.reversed",
 }
+REFUND_DECLINED: Final = "refund.declined"
+BALANCE_EVENTS: Final = ("balance.clawed_back", "balance.restored")
 CHARGEBACK_EVENTS: Final[dict[RefundStatus, str]] = {
     "pending": "chargeback.opened",
     "succeeded": "chargeback.lost",
@@ -69,24 +72,27 @@ def refund_changes(before: Iterable[Refund], after: Iterable[Refund]) -> list[tu
     changes = []
     for refund in ordered:
         earlier = known.get(refund.id)
-        if earlier is not None and earlier.status == refund.status and not _grew(earlier, refund):
+        if refund.contradiction or (earlier is not None and not _moved(earlier, refund)):
             continue
         if earlier is None and refund.status == "succeeded" and 0 < (refund.amount or 0) <= announced:
             announced -= refund.amount or 0
             continue
-        if named := event_type(refund.type, refund.status):
+        if named := event_type(refund):
             changes.append((named, refund))
     return changes
 
 
-def event_type(kind: RefundType, status: RefundStatus) -> str | None:
+def event_type(refund: Refund) -> str | None:
     """Name the event that tells of a refund in this state."""
-    return CHARGEBACK_EVENTS.get(status) if kind == "chargeback" else REFUND_EVENTS[status]
+    if refund.type == "chargeback":
+        return CHARGEBACK_EVENTS.get(refund.status)
+    declined = refund.status == "canceled" and refund.failed_reason == DECLINED
+    return REFUND_DECLINED if declined else REFUND_EVENTS[refund.status]
 
 
-def purchase_behind(after: Entitlement, changed: Sequence[Purchase], key: str) -> Purchase | None:
-    """Choose the purchase an entitlement event shows: the changed one that gives it, else its newest."""
-    giving = {p.id: p for p in changed if key in p.entitlements}
+def purchase_behind(after: Entitlement, among: Sequence[Purchase]) -> Purchase | None:
+    """Choose the newest purchase among these that gives, or gave, an entitlement."""
+    giving = {p.id: p for p in among if after.key in p.entitlements}
     return next((giving[i] for i in after.purchases if i in giving), None)
 
 
@@ -97,11 +103,40 @@ def _now_under_another_name(known: Mapping[str, Refund], after: Mapping[str, Ref
     return sum(max(0, (r.amount or 0) - (kept.get(r.id, 0) or 0)) for r in gone if kept.get(r.id, 0) is not None)
 
 
+def balance_changes(before: Iterable[Purchase], after: Iterable[Purchase]) -> list[tuple[str, int, Purchase]]:
+    """Name what became of the units of consumables: per customer and product, one event and the number.
+
+    Purchases that nobody is known to hold have no balance: their units count from the moment at which somebody does.
+    """
+    shown: dict[tuple[str, str, str], Purchase] = {}
+    units = Counter[tuple[str, str, str]]()
+    for sign, purchases in ((-1, before), (1, after)):
+        for purchase in purchases:
+            if purchase.units is not None and purchase.user_id is not None and purchase.product_id is not None:
+                account = (purchase.environment, purchase.user_id, purchase.product_id)
+                units[account] += sign * purchase.units_clawed_back
+                if account not in shown or purchase.units_clawed_back:
+                    shown[account] = purchase
+    clawed_back, restored = BALANCE_EVENTS
+    return [
+        (clawed_back if units[account] > 0 else restored, abs(units[account]), shown[account])
+        for account in sorted(units)
+        if units[account]
+    ]
+
+
+def _moved(earlier: Refund, later: Refund) -> bool:
+    """Tell whether something became of a refund that is worth telling."""
+    believed_at_last = earlier.contradiction is not None and later.contradiction is None
+    return believed_at_last or earlier.status != later.status or _grew(earlier, later)
+
+
 def _grew(earlier: Refund, later: Refund) -> bool:
     """Tell whether more went back under the same name; learning of an amount or a scope is not that."""
     more = None not in (earlier.amount, later.amount) and (later.amount or 0) > (earlier.amount or 0)
+    pieces = None not in (earlier.quantity, later.quantity) and (later.quantity or 0) > (earlier.quantity or 0)
     whole = later.scope == "full" and earlier.scope in ("partial", "prorated", "quantity")
-    return later.status == "succeeded" and (more or whole)
+    return later.status == "succeeded" and (more or pieces or whole)
 
 
 def _outlasts(after: int | None, before: int | None) -> bool:

@@ -17,8 +17,9 @@ from pydantic import BaseModel, ValidationError
 
 from config.platforms import Apple
 from handlers import jws, strict_json, x5c
-from handlers.apple_meaning import environment_of, meaning_of
+from handlers.apple_meaning import meaning_of
 from handlers.apple_root import apple_root
+from handlers.apple_transactions import environment_of
 from handlers.errors import Malformed, Unauthentic, WrongApp
 from handlers.platform import Platform, nothing_needed
 from schemas.meaning import Facts, Lookup, Normalized

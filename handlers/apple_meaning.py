@@ -1,301 +1,294 @@
 """What an App Store notification says of a purchase: one table of types, and the few rules behind it.
 
-A purchase is one transaction, never a subscription: `originalTransactionId` is what its renewals share. Refunding an
-old period names that period's `transactionId`, and says nothing against the one that runs now.
+Each row names the one transaction that the notification carries, never the subscription: refunding an old period names
+that period's `transactionId`, and says nothing against the one that runs now, whatever `data.status` says.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from enum import StrEnum
+from typing import Final
 
-from pydantic import ValidationError
-
-from config.products import ProductKind
-from handlers import money
-from schemas.base import Environment
-from schemas.entry import EntryKind, PurchaseFacts, RefundFacts, RefundScope, Said, Subject
+from handlers.apple_refunds import refund_of, seats_of
+from handlers.apple_transactions import ends_at_ms, environment_of, kin_of, opened, say
+from schemas.entry import EntryKind, RefundFacts, Said, Subject
 from schemas.meaning import Ignored, Meaning, Normalized, Quarantined
-from schemas.platforms.apple import Notification, Transaction
+from schemas.platforms.apple import AppTransaction, Notification, Payload, Renewal, Seats, Transaction
 
-ENVIRONMENTS: Final[Mapping[str | None, Environment]] = {"Production": "production", "Sandbox": "sandbox"}
+K = EntryKind
 
-UPGRADED: Final = "upgraded"
-"""A new plan begins now, and Apple pays back the rest of the old one: that one ends."""
+
+class Told(StrEnum):
+    """What says more, or other, than its kind of entry does by itself."""
+
+    UPGRADED = "upgraded"
+    """A new plan begins now, and Apple pays back the rest of the old one: that one ends."""
+    GRACE_BEGUN = "grace_period"
+    """The renewal failed, and Apple asks to go on serving for a while."""
+    SEATS_REFUNDED = "seats_refunded"
+    """Some seats of many went back: the purchaser keeps the purchase."""
+    SEATS_UNCLAIMED = "unclaim_seats"
+    """Seats that the app's backend had claimed for members are taken back, by their ids."""
+
+
 _ANY: Final = "*"
 """Whatever the subtype, including those that Apple has not invented yet: it only says why or how."""
 
-Effect = EntryKind | Ignored | Quarantined | Literal["upgraded"]
-Teller = Callable[[Notification, Transaction, EntryKind], Normalized]
+Effect = EntryKind | Told | Ignored
+
+
+def _whatever(effect: Effect, *subtypes: str) -> Mapping[str, Effect]:
+    """Let the known subtypes, none, and those to come have one effect."""
+    return dict.fromkeys((*subtypes, _ANY), effect)
+
 
 # developer.apple.com/documentation/appstoreservernotifications/notificationtype, and …/subtype beside it.
-# A type that takes something away lists its subtypes: a new one waits for a person. MIGRATE is the name in
-# Apple's changelog (2025-03-24), MIGRATION the one in Apple's libraries; both are accepted.
+# A type that takes something away lists its subtypes, and a new one waits for a person. MIGRATE is the name in Apple's
+# changelog (2025-03-24), MIGRATION the one in Apple's libraries; both are accepted.
 MEANING: Final[Mapping[str, Mapping[str, Effect]]] = {
-    "SUBSCRIBED": {_ANY: EntryKind.PURCHASED},
-    "ONE_TIME_CHARGE": {_ANY: EntryKind.PURCHASED},
-    "DID_RENEW": {_ANY: EntryKind.RENEWED},
-    "RENEWAL_EXTENDED": {_ANY: EntryKind.RENEWED},  # the same transaction, with a later expiresDate
-    "EXPIRED": {_ANY: EntryKind.EXPIRED},
-    "GRACE_PERIOD_EXPIRED": {_ANY: EntryKind.EXPIRED},
+    "SUBSCRIBED": _whatever(K.PURCHASED, "INITIAL_BUY", "RESUBSCRIBE"),
+    "ONE_TIME_CHARGE": _whatever(K.PURCHASED),
+    "DID_RENEW": _whatever(K.RENEWED, "BILLING_RECOVERY"),
+    "RENEWAL_EXTENDED": _whatever(K.RESCHEDULED),  # the same transaction, with a later date that nobody paid for
+    "DID_FAIL_TO_RENEW": {
+        "GRACE_PERIOD": Told.GRACE_BEGUN,
+        _ANY: Ignored("billing_retry"),  # "you can stop providing": its own date ends it
+    },
+    "EXPIRED": _whatever(K.EXPIRED, "VOLUNTARY", "BILLING_RETRY", "PRICE_INCREASE", "PRODUCT_NOT_FOR_SALE"),
+    "GRACE_PERIOD_EXPIRED": _whatever(K.EXPIRED),
     "OFFER_REDEEMED": {
-        "UPGRADE": UPGRADED,
+        "UPGRADE": Told.UPGRADED,
         "DOWNGRADE": Ignored("plan_changes_at_renewal"),
-        _ANY: EntryKind.PURCHASED,
+        _ANY: K.PURCHASED,
     },
     "DID_CHANGE_RENEWAL_PREF": {
-        "UPGRADE": UPGRADED,
+        "UPGRADE": Told.UPGRADED,
         "DOWNGRADE": Ignored("plan_changes_at_renewal"),
         _ANY: Ignored("renewal_preference"),
     },
-    "REFUND": {
-        "": EntryKind.REFUND_SUCCEEDED,
-        "SEATS": Ignored("seats_refunded"),  # some seats of many: the purchaser keeps the purchase
-    },
-    "REFUND_REVERSED": {"": EntryKind.REFUND_REVERSED},
-    "REVOKE": {"": EntryKind.REVOKED},
-    "UNCLAIM_SEATS": {_ANY: Quarantined("seats_unclaimed")},  # names seats that only the app's backend knows
-    "TEST": {_ANY: Ignored("test")},
-    "REFUND_DECLINED": {_ANY: Ignored("refund_declined")},
-    "CONSUMPTION_REQUEST": {_ANY: Ignored("consumption_request")},  # a question about a refund, not a refund
-    "DID_CHANGE_RENEWAL_STATUS": {_ANY: Ignored("renewal_status")},
-    "DID_FAIL_TO_RENEW": {
-        "GRACE_PERIOD": Ignored("billing_grace_period"),
-        _ANY: Ignored("billing_retry"),
-    },
-    "PRICE_INCREASE": {_ANY: Ignored("price_increase")},
-    "PRICE_CHANGE": {_ANY: Ignored("price_change")},
-    "RENEWAL_EXTENSION": {_ANY: Ignored("renewal_extension")},
-    "METADATA_UPDATE": {_ANY: Ignored("metadata_update")},
-    "MIGRATION": {_ANY: Ignored("migration")},
-    "MIGRATE": {_ANY: Ignored("migration")},
-    "EXTERNAL_PURCHASE_TOKEN": {_ANY: Ignored("external_purchase_token")},
-    "RESCIND_CONSENT": {_ANY: Ignored("consent_rescinded")},  # of a minor's guardian, to the app as a whole
+    "CONSUMPTION_REQUEST": _whatever(K.REFUND_REQUESTED),
+    "REFUND_DECLINED": _whatever(K.REFUND_DECLINED),
+    "REFUND": {"": K.REFUND_SUCCEEDED, "SEATS": Told.SEATS_REFUNDED},
+    "REFUND_REVERSED": {"": K.REFUND_REVERSED},
+    "REVOKE": {"": K.MEMBER_REMOVED},
+    "UNCLAIM_SEATS": {"": Told.SEATS_UNCLAIMED},
+    "RESCIND_CONSENT": {"": K.CONSENT_RESCINDED},
+    "DID_CHANGE_RENEWAL_STATUS": _whatever(Ignored("renewal_status"), "AUTO_RENEW_ENABLED", "AUTO_RENEW_DISABLED"),
+    "PRICE_INCREASE": _whatever(Ignored("price_increase"), "PENDING", "ACCEPTED"),
+    "PRICE_CHANGE": _whatever(Ignored("price_change")),
+    "METADATA_UPDATE": _whatever(Ignored("metadata_update")),
+    "MIGRATION": _whatever(Ignored("migration")),
+    "MIGRATE": _whatever(Ignored("migration")),
+    "RENEWAL_EXTENSION": _whatever(
+        Ignored("renewal_extension"), "SUMMARY", "FAILURE"
+    ),  # of many: each has its own word
+    "EXTERNAL_PURCHASE_TOKEN": _whatever(
+        Ignored("external_purchase_token"), "CREATED", "ACTIVE_TOKEN_REMINDER", "UNREPORTED"
+    ),
+    "TEST": _whatever(Ignored("test")),
 }
 
-# developer.apple.com/documentation/appstoreserverapi/type
-_KINDS: Final[Mapping[str | None, ProductKind]] = {
-    "Auto-Renewable Subscription": "subscription",
-    "Non-Consumable": "non_consumable",
-    "Consumable": "consumable",
-    "Non-Renewing Subscription": "non_renewing",
-}
-# developer.apple.com/documentation/appstoreserverapi/revocationreason
-_REASONS: Final[Mapping[int | None, str]] = {0: "other", 1: "app_issue"}
-_REFUNDS: Final = frozenset({None, "REFUND_FULL", "REFUND_PRORATED"})
-"""What `revocationType` may say of a refund. Notifications before 2025-12-10 have no such field."""
+# developer.apple.com/documentation/appstoreserverapi/inappownershiptype
+_PURCHASER: Final = "PURCHASED"
 
 
 def meaning_of(notification: Notification) -> Normalized:
-    """Look the notification up in the table, and say of its transaction what stands there. Total."""
-    payload = notification.payload
-    if payload.version is not None and not payload.version.startswith("2."):
-        return Quarantined("unknown_version", payload.version[:20])
-    by_subtype = MEANING.get(payload.notification_type)
-    if by_subtype is None:
-        return Quarantined("unknown_type", payload.notification_type)
-    effect = by_subtype.get(payload.subtype or "", by_subtype.get(_ANY))
-    if effect is None:
-        return Quarantined("unknown_subtype", f"{payload.notification_type} {payload.subtype}")
+    """Look the notification up in the table, and say what stands there. Total."""
+    effect = _effect_of(notification.payload)
     if isinstance(effect, Ignored | Quarantined):
         return effect
-    return _tell(notification, effect)
+    if effect in _OF_NO_TRANSACTION:
+        return _OF_NO_TRANSACTION[effect](notification)
+    transaction = opened(Transaction, notification.transaction, "signedTransactionInfo")
+    return transaction if isinstance(transaction, Quarantined) else _OF_A_TRANSACTION[effect](notification, transaction)
 
 
-def _tell(notification: Notification, effect: EntryKind | Literal["upgraded"]) -> Normalized:
-    if notification.transaction is None:
-        return Quarantined("unexpected_shape", "signedTransactionInfo: missing")
-    try:
-        transaction = Transaction.model_validate(notification.transaction)
-    except ValidationError as error:
-        return Quarantined("unexpected_shape", _where(error))
-    if effect == UPGRADED:
-        return _upgraded(notification, transaction)
-    kind = EntryKind(effect)
-    return _TELLERS[kind](notification, transaction, kind)
+def _effect_of(payload: Payload) -> Effect | Quarantined:
+    type_, subtype = payload.notification_type, payload.subtype or ""
+    if payload.version is not None and not payload.version.startswith("2."):
+        return Quarantined("unknown_version", payload.version[:20])
+    if type_ not in MEANING:
+        return Quarantined("unknown_type", type_)
+    effect = MEANING[type_].get(subtype, MEANING[type_].get(_ANY))
+    return Quarantined("unknown_subtype", f"{type_} {subtype}") if effect is None else effect
 
 
-def _where(error: ValidationError) -> str:
-    """Name the fields and what is wrong with them, and nothing of what they hold."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['type']}" for each in found[:5])
+# --- What gives access, and for how long
 
 
-def _granted(notification: Notification, transaction: Transaction, kind: EntryKind) -> Normalized:
+def _purchased(notification: Notification, transaction: Transaction, kind: EntryKind = K.PURCHASED) -> Normalized:
     """Give access, unless the transaction itself says that it no longer does."""
     if transaction.revocation_date is not None:
         return Quarantined("granted_yet_revoked")
     if transaction.is_upgraded:
-        return Meaning((_say(notification, transaction, EntryKind.EXPIRED, reason=UPGRADED),))
-    return Meaning((_say(notification, transaction, kind),))
+        return Meaning((say(notification, transaction, K.EXPIRED, reason=Told.UPGRADED),))
+    return Meaning((say(notification, transaction, kind),))
+
+
+def _renewed(notification: Notification, transaction: Transaction) -> Normalized:
+    return _purchased(notification, transaction, K.RENEWED)
 
 
 def _upgraded(notification: Notification, transaction: Transaction) -> Normalized:
     """End everything that the lineage bought before, and begin the new plan.
 
     Apple: "The upgrade goes into effect immediately, starting a new billing period, and the user receives a prorated
-    refund for the unused portion of the previous period" (notificationType, DID_CHANGE_RENEWAL_PREF). Left alone, the
-    old plan would give access again as soon as the new one is refunded.
+    refund for the unused portion of the previous period" (notificationType, DID_CHANGE_RENEWAL_PREF). That is no refund
+    anyone asked for. Left alone, the old plan would give access again as soon as the new one is refunded.
     """
-    granted = _granted(notification, transaction, EntryKind.PURCHASED)
-    subject = _subject(transaction)
-    if not isinstance(granted, Meaning) or transaction.is_upgraded or not subject.lineage:
+    granted = _purchased(notification, transaction)
+    if not isinstance(granted, Meaning) or transaction.is_upgraded or not granted.said[0].subject.lineage:
         return granted
     began_ms = transaction.purchase_date or notification.payload.signed_date
     ended = Said(
-        kind=EntryKind.EXPIRED,
+        kind=K.EXPIRED,
         occurred_at_ms=began_ms - 1,
-        subject=Subject(lineage=subject.lineage),
+        subject=Subject(lineage=granted.said[0].subject.lineage),
         environment=granted.said[0].environment,
-        reason=UPGRADED,
+        reason=Told.UPGRADED,
     )
     return Meaning((ended, *granted.said))
 
 
-def _ended(notification: Notification, transaction: Transaction, kind: EntryKind) -> Normalized:
-    """End access, with Apple's word for the reason: its subtype, or what kind of revocation it was."""
-    payload = notification.payload
-    word = transaction.revocation_type if kind is EntryKind.REVOKED else payload.subtype
-    return Meaning((_say(notification, transaction, kind, reason=(word or payload.notification_type).lower()),))
+def _extended(notification: Notification, transaction: Transaction) -> Normalized:
+    """Move the end to the date that the transaction has now."""
+    if transaction.expires_date is None:
+        return Quarantined("extension_without_date")
+    return _rescheduled(notification, transaction, ends_at_ms(notification, transaction))
 
 
-def _refunded(notification: Notification, transaction: Transaction, kind: EntryKind) -> Normalized:
-    """Record a refund, if the transaction says how much of it there was.
+def _grace_begun(notification: Notification, transaction: Transaction) -> Normalized:
+    """Move the end to that of the grace period, and never to before what was paid for.
 
-    Apple leaves out `revocationDate` where only seats went back, and `revocationType` for purchases through its
-    Advanced Commerce API, which refunds item by item: both would revoke far too much.
+    Apple: "If the subtype is GRACE_PERIOD, continue to provide service through the grace period" (notificationType).
+    Without its date the old one no longer counts and nothing takes its place: Apple ends a grace period with a word of
+    its own, DID_RENEW or GRACE_PERIOD_EXPIRED, and a paying customer would be shut out by a date that Apple overruled.
     """
-    if transaction.revocation_date is None:
-        return Quarantined("refund_without_revocation_date")
-    if transaction.revocation_type not in _REFUNDS:
-        return Quarantined("unknown_revocation_type", transaction.revocation_type or "")
-    if transaction.advanced_commerce_info is not None and transaction.revocation_percentage is None:
-        return Quarantined("advanced_commerce_refund")
-    return Meaning((_say(notification, transaction, kind, refund=_refund(transaction)),))
+    if notification.renewal is None:
+        return _rescheduled(notification, transaction, None)
+    renewal = opened(Renewal, notification.renewal, "signedRenewalInfo")
+    if isinstance(renewal, Quarantined):
+        return renewal
+    if renewal.original_transaction_id not in (None, transaction.original_transaction_id):
+        return Quarantined("renewal_of_another_subscription")
+    grace = renewal.grace_period_expires_date
+    return _rescheduled(notification, transaction, None if grace is None else max(grace, transaction.expires_date or 0))
 
 
-def _reversed(notification: Notification, transaction: Transaction, kind: EntryKind) -> Normalized:
+def _rescheduled(notification: Notification, transaction: Transaction, until_ms: int | None) -> Normalized:
+    """Say when it ends now; `None` says that the old date no longer counts."""
+    payload = notification.payload
+    said = say(notification, transaction, K.RESCHEDULED, reason=(payload.subtype or payload.notification_type).lower())
+    return Meaning((said.model_copy(update={"facts": said.facts.model_copy(update={"expires_at_ms": until_ms})}),))
+
+
+def _expired(notification: Notification, transaction: Transaction) -> Normalized:
+    """End access, with Apple's word for the reason: the subtype, or else the type."""
+    word = notification.payload.subtype or notification.payload.notification_type
+    return Meaning((say(notification, transaction, K.EXPIRED, reason=word.lower()),))
+
+
+# --- What takes it away
+
+
+def _requested(notification: Notification, transaction: Transaction) -> Normalized:
+    """Open a request for a refund, under the id that the refund will have."""
+    data = notification.payload.data
+    reason = data.consumption_request_reason.lower() if data and data.consumption_request_reason else None
+    refund = RefundFacts(platform_refund_id=transaction.transaction_id, reason=reason)
+    return Meaning((say(notification, transaction, K.REFUND_REQUESTED, refund=refund, reason=reason),))
+
+
+def _declined(notification: Notification, transaction: Transaction) -> Normalized:
+    """Close the request: the money stays."""
+    refund = RefundFacts(platform_refund_id=transaction.transaction_id)
+    return Meaning((say(notification, transaction, K.REFUND_DECLINED, refund=refund),))
+
+
+def _refunded(notification: Notification, transaction: Transaction) -> Normalized:
+    refund = refund_of(transaction)
+    if not isinstance(refund, RefundFacts):
+        return refund
+    return Meaning((say(notification, transaction, K.REFUND_SUCCEEDED, refund=refund),))
+
+
+def _seats_refunded(notification: Notification, transaction: Transaction) -> Normalized:
+    refund = seats_of(transaction)
+    if not isinstance(refund, RefundFacts):
+        return refund
+    return Meaning((say(notification, transaction, K.REFUND_SUCCEEDED, refund=refund),))
+
+
+def _reversed(notification: Notification, transaction: Transaction) -> Normalized:
     """Undo a refund, if the transaction agrees: Apple then removes its revocation fields."""
     if transaction.revocation_date is not None:
         return Quarantined("reversed_yet_revoked")
     refund = RefundFacts(platform_refund_id=transaction.transaction_id)
-    return Meaning((_say(notification, transaction, kind, refund=refund),))
+    return Meaning((say(notification, transaction, K.REFUND_REVERSED, refund=refund),))
 
 
-_TELLERS: Final[Mapping[EntryKind, Teller]] = {
-    EntryKind.PURCHASED: _granted,
-    EntryKind.RENEWED: _granted,
-    EntryKind.EXPIRED: _ended,
-    EntryKind.REVOKED: _ended,
-    EntryKind.REFUND_SUCCEEDED: _refunded,
-    EntryKind.REFUND_REVERSED: _reversed,
-}
+def _removed(notification: Notification, transaction: Transaction) -> Normalized:
+    """Take from a member what somebody else pays for: it is the member's own transaction that Apple names.
 
-
-def _say(
-    notification: Notification,
-    transaction: Transaction,
-    kind: EntryKind,
-    *,
-    refund: RefundFacts | None = None,
-    reason: str | None = None,
-) -> Said:
-    """Say one thing of the transaction at the time Apple signed it, with everything that it tells of the purchase.
-
-    `signedDate` orders what is said of one transaction; Apple's retries and its notification history keep it.
+    Apple: REVOKE is about what "the customer was entitled to through Family Sharing"; the purchaser's own loss comes
+    as REFUND. An ownership that is new is shared too; the purchaser's is a contradiction.
     """
+    if transaction.in_app_ownership_type == _PURCHASER:
+        return Quarantined("member_is_the_purchaser")
+    word = transaction.revocation_type or notification.payload.notification_type
+    return Meaning((say(notification, transaction, K.MEMBER_REMOVED, reason=word.lower()),))
+
+
+def _unclaimed(notification: Notification) -> Normalized:
+    """Take back each seat under the id by which the app's backend claimed and told it.
+
+    Apple: "Revoke access for the customers you assigned to these seats" (unclaimSeatIds).
+    """
+    info = notification.payload.unclaim_info
+    seats = opened(Seats, None if info is None else {"unclaimSeatIds": info.unclaim_seat_ids}, "unclaimInfo")
+    if isinstance(seats, Quarantined):
+        return seats
+    ids = dict.fromkeys(seats.unclaim_seat_ids)
+    return Meaning(
+        tuple(_say_of_no_transaction(notification, K.MEMBER_REMOVED, Subject(purchase_id=id_)) for id_ in ids)
+    )
+
+
+def _consent_rescinded(notification: Notification) -> Normalized:
+    """Concern everything that lasts of what this Apple Account bought in the app."""
+    app = opened(AppTransaction, notification.app_transaction, "signedAppTransactionInfo")
+    if isinstance(app, Quarantined):
+        return app
+    if app.app_transaction_id is None:
+        return Quarantined("consent_of_an_unknown_account")
+    subject = Subject(kin=(kin_of(app.app_transaction_id),))
+    return Meaning((_say_of_no_transaction(notification, K.CONSENT_RESCINDED, subject),))
+
+
+def _say_of_no_transaction(notification: Notification, kind: EntryKind, subject: Subject) -> Said:
     return Said(
         kind=kind,
         occurred_at_ms=notification.payload.signed_date,
-        subject=_subject(transaction),
+        subject=subject,
         environment=environment_of(notification),
-        facts=_facts(transaction),
-        refund=refund,
-        reason=reason,
+        reason=notification.payload.notification_type.lower(),
     )
 
 
-def environment_of(notification: Notification) -> Environment | None:
-    """Translate the store's name; None for one that Apple has not told us of."""
-    apps = notification.payload.apps
-    return ENVIRONMENTS.get(apps[0].store) if apps else None
-
-
-def _subject(transaction: Transaction) -> Subject:
-    original = transaction.original_transaction_id
-    return Subject(
-        purchase_id=transaction.transaction_id,
-        lineage=(f"original:{original}",) if original else (),
-    )
-
-
-def _facts(transaction: Transaction) -> PurchaseFacts:
-    amount, currency = _paid(transaction)
-    return PurchaseFacts(
-        product_id=transaction.product_id,
-        kind=_KINDS.get(transaction.type),
-        user_id=transaction.app_account_token or None,
-        quantity=transaction.quantity,
-        amount=amount,
-        currency=currency,
-        purchased_at_ms=transaction.purchase_date,
-        expires_at_ms=transaction.expires_date,
-    )
-
-
-def _paid(transaction: Transaction) -> tuple[int | None, str | None]:
-    """Tell what was paid in minor units. Apple: `price` is "the total amount of the transaction for the quantity".
-
-    Except for seats, where it is the average of one; and a family member's copy has none at all.
-    """
-    if transaction.currency is None or money.exponent(transaction.currency) is None:
-        return None, None
-    currency = transaction.currency.lower()
-    if transaction.price is None or transaction.multi_seat_info is not None:
-        return None, currency
-    return money.minor_units(transaction.price, currency), currency
-
-
-def _refund(transaction: Transaction) -> RefundFacts:
-    """Describe a refund. Apple tells its share and never its amount, so the amount is an estimate.
-
-    A transaction is refunded under its own id: Apple names no refunds, and a second partial refund raises the share.
-    """
-    scope, share_millis = _share(transaction)
-    paid, currency = _paid(transaction)
-    amount = None if paid is None or share_millis is None else money.share_of(paid, share_millis)
-    return RefundFacts(
-        platform_refund_id=transaction.transaction_id,
-        scope=scope,
-        amount=amount,
-        amount_source="unknown" if amount is None else "estimated",
-        currency=currency,
-        share_millis=share_millis,
-        quantity=_units(transaction.quantity, share_millis),
-        reason=_REASONS.get(transaction.revocation_reason),
-        created_at_ms=transaction.revocation_date,
-    )
-
-
-def _share(transaction: Transaction) -> tuple[RefundScope, int | None]:
-    """Tell how much went back, in words and in thousandths of a percent.
-
-    Until 2025-12-10 Apple said neither; one unit was then refunded whole, and of several nobody can know how many.
-    """
-    share, several = transaction.revocation_percentage, (transaction.quantity or 1) > 1
-    prorated = transaction.revocation_type == "REFUND_PRORATED"
-    if share is None and prorated:
-        return "prorated", None
-    if share is None and several and transaction.revocation_type is None:
-        return "unknown", None
-    if share is None or share == 100_000:
-        return "full", 100_000
-    if several and _units(transaction.quantity, share) is not None:
-        return "quantity", share
-    return ("prorated" if prorated else "partial"), share
-
-
-def _units(quantity: int | None, share_millis: int | None) -> int | None:
-    """Tell how many units of several went back, where the share is that of whole units: 33333 is one of three."""
-    if quantity is None or share_millis is None:
-        return None
-    units = money.share_of(quantity, share_millis)
-    return units if units and abs(units * 100_000 - share_millis * quantity) <= quantity else None
+_OF_A_TRANSACTION: Final[Mapping[EntryKind | Told, Callable[[Notification, Transaction], Normalized]]] = {
+    K.PURCHASED: _purchased,
+    K.RENEWED: _renewed,
+    Told.UPGRADED: _upgraded,
+    K.RESCHEDULED: _extended,
+    Told.GRACE_BEGUN: _grace_begun,
+    K.EXPIRED: _expired,
+    K.REFUND_REQUESTED: _requested,
+    K.REFUND_DECLINED: _declined,
+    K.REFUND_SUCCEEDED: _refunded,
+    Told.SEATS_REFUNDED: _seats_refunded,
+    K.REFUND_REVERSED: _reversed,
+    K.MEMBER_REMOVED: _removed,
+}
+_OF_NO_TRANSACTION: Final[Mapping[EntryKind | Told, Callable[[Notification], Normalized]]] = {
+    Told.SEATS_UNCLAIMED: _unclaimed,
+    K.CONSENT_RESCINDED: _consent_rescinded,
+}

@@ -7,6 +7,7 @@ is chance. Grouping all entries by shared ids gives the same purchases in any or
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from handlers.groups import groups
 from schemas.entry import Entry, EntryKind
 
 RANK: dict[EntryKind, int] = {
@@ -15,13 +16,21 @@ RANK: dict[EntryKind, int] = {
         (
             EntryKind.LINKED,
             EntryKind.TOLD,
+            EntryKind.SIGNALED,
             # A period that is paid at the very moment at which the last one ran out goes on.
             EntryKind.LAPSED,
+            EntryKind.SUSPENDED,
+            EntryKind.RESUMED,
             EntryKind.PURCHASED,
             EntryKind.RENEWED,
+            EntryKind.RESCHEDULED,
             EntryKind.EXPIRED,
             EntryKind.REVOKED,
+            EntryKind.MEMBER_REMOVED,
+            EntryKind.CONSENT_RESCINDED,
             # Stripe's clock has seconds: what can only follow comes later within one.
+            EntryKind.REFUND_REQUESTED,
+            EntryKind.REFUND_DECLINED,
             EntryKind.REFUND_PENDING,
             EntryKind.REFUND_REQUIRES_ACTION,
             EntryKind.REFUND_SUCCEEDED,
@@ -52,6 +61,25 @@ class Cluster:
         """List the other ids of this purchase, `kind:value`."""
         return tuple(sorted({alias for entry in self.entries for alias in entry.subject.aliases}))
 
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """List the ids that it shares with its renewals."""
+        return tuple(sorted({ref for entry in self.entries for ref in entry.subject.lineage}))
+
+    @property
+    def kin(self) -> frozenset[str]:
+        """List the ids that it shares with everything its store account bought."""
+        return frozenset(ref for entry in self.entries for ref in entry.subject.kin)
+
+
+def current(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Leave out what a notification said before it was read again, knowing more."""
+    last: dict[str | None, int] = {}
+    for entry in entries:
+        if entry.revision > last.get(entry.source.notification, 0):
+            last[entry.source.notification] = entry.revision
+    return [e for e in entries if e.revision == last.get(e.source.notification, 0)] if last else entries
+
 
 def in_platform_order(entries: Iterable[Entry]) -> list[Entry]:
     """Sort by the platform's time, then by rank, then by id, so that every order of arrival gives this one."""
@@ -64,36 +92,25 @@ def clusters(entries: Sequence[Entry]) -> tuple[Cluster, ...]:
     Args:
         entries: entries of one lineage, in platform order. Those that name no purchase are left out.
     """
-    root: dict[str, str] = {}
-    for entry in entries:
-        names = _names(entry)
-        for name in names:
-            root.setdefault(name, name)
-        for name in names[1:]:
-            root[_find(root, name)] = _find(root, names[0])
+    named = [(entry, names) for entry in entries if (names := _names(entry))]
+    group_of = groups(names for _, names in named)
     grouped: dict[str, list[Entry]] = {}
-    for entry in entries:
-        if names := _names(entry):
-            grouped.setdefault(_find(root, names[0]), []).append(entry)
+    for entry, names in named:
+        grouped.setdefault(group_of[names[0]], []).append(entry)
     return tuple(Cluster(_purchase_id(group), tuple(group)) for group in grouped.values())
 
 
 def purchase_named(entry: Entry, lineage: Iterable[Entry]) -> str | None:
     """Find the platform's id of the purchase that an entry names, by whichever id; None: no entry names it so far."""
     names = set(_names(entry))
-    grouped = clusters(in_platform_order(each for each in lineage if not each.whole_lineage))
+    grouped = clusters(in_platform_order(each for each in current(tuple(lineage)) if not each.whole_lineage))
     return next((c.purchase_id for c in grouped if any(names.intersection(_names(each)) for each in c.entries)), None)
 
 
 def _names(entry: Entry) -> tuple[str, ...]:
     """List what names the purchase an entry is about. A refund belongs to one purchase, so its id names it too."""
-    return tuple(ref for ref in entry.refs if ref not in entry.subject.lineage)
-
-
-def _find(root: dict[str, str], name: str) -> str:
-    while root[name] != name:
-        root[name] = name = root[root[name]]
-    return name
+    shared = (*entry.subject.lineage, *entry.subject.kin)
+    return tuple(ref for ref in entry.refs if ref not in shared)
 
 
 def _purchase_id(entries: Iterable[Entry]) -> str:

@@ -3,18 +3,24 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Final
 
 from config.settings import App
 from handlers import ids
-from handlers.announce import Change, entitlement_change, purchase_behind, refund_changes
+from handlers.announce import Change, balance_changes, entitlement_change, purchase_behind, refund_changes
+from handlers.causes import by_money
 from handlers.clusters import in_platform_order
 from handlers.entitlements import standing
-from handlers.ledger import PLATFORM_REVOKED, TAKING, fold
+from handlers.ledger import fold
 from handlers.placing import Placed, place
+from handlers.refunds import TAKING
 from schemas.base import Access, Environment
 from schemas.book import Book, Decision, Held, Holder, Lineage
 from schemas.entry import Entry, Source
-from schemas.resources import Cause, Customer, Entitlement, Event, EventData, Purchase, Refund
+from schemas.resources import Balance, Cause, Customer, Entitlement, Event, EventData, Purchase, Refund
+
+REASSIGNED: Final = "reassigned"
+"""Why an entitlement ended whose every purchase turned out to be somebody else's. There is none left to show."""
 
 
 def decide(book: Book, entries: Sequence[Entry], *, app: App, now_ms: int) -> Decision:
@@ -27,7 +33,7 @@ def decide(book: Book, entries: Sequence[Entry], *, app: App, now_ms: int) -> De
         now_ms: Unix milliseconds, the time at which events are told and expiry dates are looked at.
 
     Returns:
-        The book after it, and one event per change: refunds first, then what they did to access.
+        The book after it, and one event per change: refunds first, then what they did to balances and access.
     """
     return _conclude(book, place(book, entries), entries[0], app=app, now_ms=now_ms)
 
@@ -53,9 +59,11 @@ def _conclude(book: Book, placed: Placed, cause: Entry, *, app: App, now_ms: int
     changed = [p for lineage in after.values() for p in lineage.purchases]
     holdings = _holdings(book.holdings, [p for lineage in before for p in lineage.purchases], changed)
     refunds = [r for lineage in after.values() for r in lineage.refunds]
-    moved = _refund_news(changed, [r for lineage in before for r in lineage.refunds], refunds)
-    told = _Told(cause, changed, refunds, [item.refund for item in moved if item.refund])
-    news = [*moved, *_entitlement_news(told, book, holdings, before, now_ms)]
+    earlier = [r for lineage in before for r in lineage.refunds]
+    moved = _refund_news(changed, earlier, refunds)
+    old = {p.id: p for lineage in before for p in lineage.purchases}
+    told = _Told(cause, changed, old, refunds, [item.refund for item in moved if item.refund])
+    news = [*moved, *_balance_news(told, before, app), *_entitlement_news(told, book, holdings, before, now_ms)]
     events, sequences = _number(news, told, book.sequences, now_ms)
     entitlements = {**book.entitlements, **{_held(n.entitlement): n.entitlement for n in news if n.entitlement}}
     return Decision(
@@ -68,6 +76,7 @@ def _conclude(book: Book, placed: Placed, cause: Entry, *, app: App, now_ms: int
         ),
         events=events,
         merged=placed.merged,
+        contradictions=_contradictions(earlier, refunds),
     )
 
 
@@ -77,16 +86,23 @@ class _Told:
 
     entry: Entry
     purchases: Sequence[Purchase]
+    before: Mapping[str, Purchase]
     refunds: Sequence[Refund]
     moved: Sequence[Refund]
+
+    def purchase_behind(self, stands: Entitlement, held: Sequence[Purchase]) -> Purchase | None:
+        """Find the purchase that a change of an entitlement is about: one that changed itself, if any did."""
+        changed = [purchase for purchase in self.purchases if self.before.get(purchase.id) != purchase]
+        return next(filter(None, (purchase_behind(stands, among) for among in (changed, self.purchases, held))), None)
 
     def refund_behind(self, purchase: Purchase) -> Refund | None:
         """Find the refund that is the cause of a change: the one that moved, else the one that took access before."""
         if moved := [refund for refund in self.moved if refund.charge_id == purchase.id]:
             return moved[-1]
-        taking = purchase.access in (Access.REVOKED, Access.SUSPENDED) and purchase.rule != PLATFORM_REVOKED
+        if purchase.access not in (Access.REVOKED, Access.SUSPENDED) or not by_money(purchase.rule):
+            return None
         standing = [r for r in self.refunds if r.charge_id == purchase.id and r.status in TAKING]
-        return standing[-1] if taking and standing else None
+        return next((refund for refund in reversed(standing) if not refund.contradiction), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +115,7 @@ class _News:
     purchase: Purchase | None
     refund: Refund | None
     entitlement: Entitlement | None = None
+    balance: Balance | None = None
 
 
 def _folded(lineage: Lineage, app: App) -> Lineage:
@@ -134,6 +151,23 @@ def _refund_news(purchases: Iterable[Purchase], before: Iterable[Refund], after:
     return [_News(type_, charge.environment, _holder(charge), charge, refund) for type_, refund, charge in changes]
 
 
+def _contradictions(before: Iterable[Refund], after: Iterable[Refund]) -> tuple[str, ...]:
+    """List the refunds whose money contradicts the price since this step, with both numbers."""
+    known = {(refund.id, refund.contradiction) for refund in before}
+    return tuple(r.contradiction for r in after if r.contradiction and (r.id, r.contradiction) not in known)
+
+
+def _balance_news(told: _Told, before: Iterable[Lineage], app: App) -> list[_News]:
+    """Tell of units that a customer's balance loses, or gets back, since this step."""
+    allow_negative = app.policy.consumable_refund == "allow_negative"
+    news = []
+    for type_, units, shown in balance_changes([p for lineage in before for p in lineage.purchases], told.purchases):
+        balance = Balance(product_id=shown.product_id or "", units=units, allow_negative=allow_negative)
+        refund = told.refund_behind(shown)
+        news.append(_News(type_, shown.environment, _holder(shown), shown, refund, balance=balance))
+    return news
+
+
 def _entitlement_news(
     told: _Told,
     book: Book,
@@ -147,25 +181,28 @@ def _entitlement_news(
     news = []
     for held in helds:
         known = book.entitlements.get(held)
-        stands = standing(holdings.get(held.holder, {}).values(), held.key, now=now_ms / 1000) or _taken(known)
+        owned = list(holdings.get(held.holder, {}).values())
+        stands = standing(owned, held.key, now=now_ms / 1000) or _taken(known)
         if stands is not None and stands != known:
-            news.append(_entitlement_change(told, held, known, stands))
+            news.append(_entitlement_change(told, owned, known, stands))
     return news
 
 
-def _entitlement_change(told: _Told, held: Held, known: Entitlement | None, stands: Entitlement) -> _News:
+def _entitlement_change(
+    told: _Told, owned: Sequence[Purchase], known: Entitlement | None, stands: Entitlement
+) -> _News:
     change: Change | None = entitlement_change(known, stands)
-    purchase = purchase_behind(stands, told.purchases, held.key)
+    purchase = told.purchase_behind(stands, owned)
     refund = told.refund_behind(purchase) if purchase else None
     type_ = f"entitlement.{change}" if change else None
-    return _News(type_, held.holder.environment, held.holder, purchase, refund, stands)
+    return _News(type_, stands.environment, _held(stands).holder, purchase, refund, stands)
 
 
 def _taken(known: Entitlement | None) -> Entitlement | None:
     """Every purchase behind it turned out to be somebody else's: it ends here and starts there."""
     if known is None:
         return None
-    return known.model_copy(update={"active": False, "status": "revoked", "reason": "reassigned", "purchases": ()})
+    return known.model_copy(update={"active": False, "status": "revoked", "reason": REASSIGNED, "purchases": ()})
 
 
 def _number(
@@ -186,10 +223,9 @@ def _number(
 
 
 def _event(type_: str, news: _News, entry: Entry, sequence: int | None, now_ms: int) -> Event:
-    subject = news.entitlement.key if news.entitlement else news.refund.id if news.refund else ""
     user_id = news.holder.user_id if news.holder else None
     return Event(
-        id=ids.make("evt", entry.id, type_, user_id, subject, sequence),
+        id=ids.make("evt", entry.id, type_, user_id, _subject(news), sequence),
         type=type_,
         timestamp=_iso(now_ms),
         app=entry.app,
@@ -200,19 +236,27 @@ def _event(type_: str, news: _News, entry: Entry, sequence: int | None, now_ms: 
             entitlement=news.entitlement,
             refund=news.refund,
             purchase=news.purchase,
-            cause=_cause(entry, news.purchase),
+            balance=news.balance,
+            cause=_cause(entry, news.purchase.rule if news.purchase else REASSIGNED),
         ),
     )
 
 
-def _cause(entry: Entry, purchase: Purchase | None) -> Cause:
+def _subject(news: _News) -> str:
+    """Name what an event is about, among everything that one step tells of one customer."""
+    if news.balance:
+        return news.balance.product_id
+    return news.entitlement.key if news.entitlement else news.refund.id if news.refund else ""
+
+
+def _cause(entry: Entry, rule: str | None) -> Cause:
     from_platform = entry.source.notification is not None
     return Cause(
         platform=entry.platform if from_platform else None,
         notification_id=entry.source.notification_id,
         notification=entry.source.notification,
         type=entry.source.type if from_platform else None,
-        rule=purchase.rule if purchase else None,
+        rule=rule,
     )
 
 

@@ -15,6 +15,9 @@ RENEWAL_LEAD_MS = 24 * 3600 * 1000
 """Stores charge for the next period up to a day before it begins
 (App Store: "Auto-renewable subscriptions renew within 24 hours before the subscription expires")."""
 
+_MOVES_THE_END = (EntryKind.RENEWED, EntryKind.RESCHEDULED)
+"""Even without a new date, these say that the old one no longer counts."""
+
 Users = Mapping[Authority, str]
 """Whose it is, by who says so."""
 
@@ -33,6 +36,7 @@ def merge(own: Sequence[Entry], whole_lineage: Sequence[Entry], lineage_users: U
         kind=_best(own, "kind") or _best(whole_lineage, "kind"),
         user_id=_user(users(own), lineage_users),
         quantity=_best(own, "quantity"),
+        quantity_left=_best(own, "quantity_left"),
         amount=_best(own, "amount"),
         currency=_currency(own),
         purchased_at_ms=bought_ms,
@@ -87,12 +91,12 @@ def _user(own: Users, lineage: Users) -> str | None:
 def _expiry(own: Sequence[Entry], whole_lineage: Sequence[Entry], bought_ms: int) -> int | None:
     """Find when it ends.
 
-    What a renewal without a date has outdated no longer counts, and a date that was given to the whole lineage before
-    this was bought is another period's.
+    What a renewal or a grace period without a date has outdated no longer counts, and a date that was given to the
+    whole lineage before this was bought is another period's.
     """
     since = [entry for entry in whole_lineage if entry.occurred_at_ms >= bought_ms]
     said = [entry for entry in in_platform_order((*own, *since)) if entry.kind is not EntryKind.LAPSED]
-    undated = [e.occurred_at_ms for e in said if e.kind is EntryKind.RENEWED and e.facts.expires_at_ms is None]
+    undated = [e.occurred_at_ms for e in said if e.kind in _MOVES_THE_END and e.facts.expires_at_ms is None]
     renewed_until = max(undated) + RENEWAL_LEAD_MS if undated else 0
     value: int | None = _best([e for e in said if (e.facts.expires_at_ms or 0) > renewed_until], "expires_at_ms")
     return value

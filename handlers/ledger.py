@@ -5,15 +5,18 @@ gives the same state. What takes access away is kept as a set of causes, one per
 undoing one of them undoes exactly that one.
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, get_args
 
-from config.policy import Effect, Policy
+from config.policy import Policy
 from config.products import Product
-from handlers import facts, ids
-from handlers.clusters import Cluster, clusters, in_platform_order
-from handlers.refunds import Followed, State, estimate, follow, scope_of, sum_of_amounts, unnamed, weigh
+from handlers import ids, units
+from handlers.causes import Cause, causes, strongest
+from handlers.clusters import current, in_platform_order
+from handlers.contradictions import judge, paid_by_platform
+from handlers.life import LAPSED, ended, follow_life, held_back
+from handlers.periods import Period, periods
+from handlers.refunds import DECLINED, Followed, State, estimate, follow, scope_of, sum_of_amounts, unnamed
 from schemas.base import Access, Environment, realm
 from schemas.book import Ref
 from schemas.entry import Entry, EntryKind, PurchaseFacts
@@ -21,82 +24,20 @@ from schemas.resources import Purchase, Refund, RefundStatus
 
 K = EntryKind
 
-LIFE: Final[dict[EntryKind, Access | None]] = {
-    # What each kind says about the life of a purchase, money aside. None: nothing.
-    K.LINKED: None,
-    K.TOLD: None,
-    K.PURCHASED: Access.ACTIVE,
-    K.RENEWED: Access.ACTIVE,
-    K.EXPIRED: Access.EXPIRED,
-    K.LAPSED: Access.EXPIRED,
-    K.REVOKED: None,
-    K.REFUND_PENDING: None,
-    K.REFUND_REQUIRES_ACTION: None,
-    K.REFUND_SUCCEEDED: None,
-    K.REFUND_CANCELED: None,
-    K.REFUND_FAILED: None,
-    K.REFUND_REVERSED: None,
-    K.REFUNDED_TOTAL: None,
-    K.INQUIRY_OPENED: None,
-    K.INQUIRY_CLOSED: None,
-    K.CHARGEBACK_OPENED: None,
-    K.CHARGEBACK_WON: None,
-    K.CHARGEBACK_LOST: None,
+_STATUS: Final[dict[State, RefundStatus]] = {status: status for status in get_args(RefundStatus)} | {
+    "declined": "canceled"
 }
+"""How the states of a refund are on record. An inquiry is not: it is the bank's question, and no money moved."""
+
+_NO_CAUSE: Final = {Access.ACTIVE: "bought", Access.UNKNOWN: "unknown_purchase"}
+"""What stands where a rule would: nothing speaks against it, or nobody knows what it is."""
 
 
-_REFUND_RULES: Final[dict[State, str]] = {
-    "succeeded": "full_refund",
-    "pending": "pending_refund",
-    "requires_action": "pending_refund",
-}
-_CHARGEBACK_RULES: Final[dict[State, str]] = {
-    "inquiry": "inquiry_opened",
-    "pending": "chargeback_opened",
-    "succeeded": "chargeback_lost",
-}
-"""Which rule of the policy weighs a refund or chargeback in this state. Other states take nothing."""
-
-_STATUS: Final[dict[State, RefundStatus]] = {status: status for status in get_args(RefundStatus)}
-"""The states of a refund that are on record. An inquiry is a question: no money moved."""
-
-TAKING: Final[frozenset[RefundStatus]] = frozenset({"succeeded", "pending", "requires_action"})
-"""The statuses of refunds and chargebacks that may take access away."""
-
-PLATFORM_REVOKED: Final = "platform_revoked"
-_STRENGTH: Final[tuple[Effect, ...]] = ("keep", "suspend", "revoke")
-_BOUGHT: Final = "bought"
-
-
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """What the entries of one lineage amount to."""
 
     purchases: tuple[Purchase, ...]
     refunds: tuple[Refund, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Cause:
-    """One reason for less than full access."""
-
-    effect: Effect
-    rule: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Period:
-    """One purchase with everything that bears on it."""
-
-    cluster: Cluster
-    facts: PurchaseFacts
-    whole_lineage: tuple[Entry, ...]
-    """What is said of the whole lineage and concerns this purchase."""
-
-    @property
-    def entries(self) -> list[Entry]:
-        return in_platform_order((*self.cluster.entries, *self.whole_lineage))
 
 
 def fold(entries: Sequence[Entry], *, policy: Policy, products: Mapping[str, Product]) -> View:
@@ -107,11 +48,9 @@ def fold(entries: Sequence[Entry], *, policy: Policy, products: Mapping[str, Pro
         policy: the app's rules.
         products: the app's products, by product id.
     """
-    ordered = in_platform_order(entries)
-    if not ordered:
-        return View((), ())
+    ordered = in_platform_order(current(entries))
     environment = _environment(ordered)
-    views = [_fold_period(period, policy, products, environment) for period in _periods(ordered)]
+    views = [_fold_period(period, policy, products, environment) for period in periods(ordered)]
     return View(
         purchases=tuple(view.purchases[0] for view in views),
         refunds=tuple(refund for view in views for refund in view.refunds),
@@ -128,142 +67,77 @@ def _environment(entries: Sequence[Entry]) -> Environment:
     return "sandbox" if any(entry.environment == "sandbox" for entry in entries) else "production"
 
 
-def _periods(ordered: Sequence[Entry]) -> list[_Period]:
-    """Give each purchase its facts, and its share of what was said of the whole lineage."""
-    whole = tuple(entry for entry in ordered if entry.whole_lineage)
-    grouped = clusters([entry for entry in ordered if not entry.whole_lineage])
-    # Unknown counts as before everything, so that what ends a lineage ends it too.
-    started = {cluster.purchase_id: facts.purchased_at_ms(cluster.entries) or 0 for cluster in grouped}
-    concerned = [(entry, _concerned(entry, started)) for entry in whole]
-    users = facts.users(ordered)
-    periods = []
-    for cluster in grouped:
-        concerning = tuple(entry for entry, purchases in concerned if cluster.purchase_id in purchases)
-        periods.append(_Period(cluster, facts.merge(cluster.entries, concerning, users), concerning))
-    return periods
-
-
-def _concerned(entry: Entry, started: Mapping[str, int]) -> Collection[str]:
-    """List the purchases of a lineage that something said of it as a whole is about.
-
-    An end ends every period bought before; a renewal without an order id continues the newest of them.
-    """
-    if entry.kind in (K.PURCHASED, K.LINKED, K.TOLD):
-        return started.keys()
-    before = {purchase_id for purchase_id, at in started.items() if at <= entry.occurred_at_ms}
-    if entry.kind is K.RENEWED and before:
-        return {max(before, key=lambda purchase_id: (started[purchase_id], purchase_id))}
-    return before
-
-
-def _fold_period(period: _Period, policy: Policy, products: Mapping[str, Product], environment: Environment) -> View:
-    entries, paid = period.entries, period.facts
-    named = follow(entries)
-    rest = unnamed(entries, named)
-    followed = [estimate(refund, paid) for refund in ((*named, rest) if rest else named)]
-    access, cause = _access(entries, paid, _causes(entries, followed, paid, policy))
+def _fold_period(period: Period, policy: Policy, products: Mapping[str, Product], environment: Environment) -> View:
+    paid = period.facts
     product = products.get(paid.product_id or "")
-    first = entries[0]
-    space = realm(first.platform, environment)
+    followed = _followed(period)
+    access, cause = _access(period, causes(period, followed, policy))
+    total = units.worth(paid, product)
     purchase = Purchase(
-        id=purchase_id_of(Ref(first.app, first.platform, space, f"purchase:{period.cluster.purchase_id}")),
-        app=first.app,
-        platform=first.platform,
-        environment=environment,
-        purchase_id=period.cluster.purchase_id,
-        original_purchase_id=_original(period),
+        **_identity(period, environment),
         product_id=paid.product_id,
         kind=paid.kind or (product.kind if product else None),
         user_id=paid.user_id,
         quantity=paid.quantity,
         amount=paid.amount,
         amount_refunded=_amount_refunded(followed, paid),
+        units=total,
+        units_clawed_back=units.clawed_back(total, followed, paid, cause, policy),
         currency=paid.currency,
         purchased_at=_seconds(paid.purchased_at_ms),
         expires_at=_seconds(paid.expires_at_ms),
         access=access,
         access_reason=cause.reason if cause else None,
-        rule=cause.rule if cause else None if access is Access.UNKNOWN else _BOUGHT,
+        rule=cause.rule if cause else _NO_CAUSE[access],
         entitlements=product.entitlements if product else (),
-        aliases=period.cluster.aliases,
-        updated_at=_updated_at(entries),
+        updated_at=_updated_at(period, cause),
     )
     money = tuple(_refund(f, status, purchase, paid) for f in followed if (status := _STATUS.get(f.state)))
     return View((purchase,), money)
 
 
-def _causes(
-    entries: Sequence[Entry], followed: Sequence[Followed], paid: PurchaseFacts, policy: Policy
-) -> list[_Cause]:
-    """List everything that speaks against access, each with the rule that says how much."""
-    causes = [_Cause("revoke", PLATFORM_REVOKED, e.reason or "revoked") for e in entries if e.kind is K.REVOKED]
-    refunds = [f for f in followed if f.facts.type != "chargeback"]
-    for state, rule in _REFUND_RULES.items():
-        if in_state := [f for f in refunds if f.state == state]:
-            # What is on its way counts beside what has gone already.
-            counted = [f for f in refunds if f.state in ("succeeded", state)]
-            full = weigh(counted, paid, full_from_percent=policy.full_refund_from_percent) == "full"
-            chosen = rule if full else _rule_of_a_part(in_state, policy, rule)
-            causes.append(_by_policy(policy, chosen, in_state[-1].facts.reason or "refund"))
-    causes.extend(
-        _by_policy(policy, _CHARGEBACK_RULES[f.state], f.facts.reason or "chargeback")
-        for f in followed
-        if f.facts.type == "chargeback" and f.state in _CHARGEBACK_RULES
-    )
-    return causes
+def _identity(period: Period, environment: Environment) -> dict[str, Any]:
+    """Say which purchase this is, by our id and by theirs."""
+    first, cluster = period.cluster.entries[0], period.cluster
+    space = realm(first.platform, environment)
+    return {
+        "id": purchase_id_of(Ref(first.app, first.platform, space, f"purchase:{cluster.purchase_id}")),
+        "app": first.app,
+        "platform": first.platform,
+        "environment": environment,
+        "purchase_id": cluster.purchase_id,
+        "original_purchase_id": cluster.lineage[0].partition(":")[2] if cluster.lineage else None,
+        "aliases": cluster.aliases,
+    }
 
 
-def _rule_of_a_part(refunds: Sequence[Followed], policy: Policy, rule: str) -> str:
-    """Tell a part of the price from the rest of the time, after which nothing is left to use.
-
-    A part that is on its way takes no more than it will take once it has arrived.
-    """
-    arrived = "prorated_refund" if any(f.facts.scope == "prorated" for f in refunds) else "partial_refund"
-    milder = _STRENGTH.index(getattr(policy, arrived)) < _STRENGTH.index(getattr(policy, rule))
-    return arrived if rule == "full_refund" or milder else rule
+def _followed(period: Period) -> list[Followed]:
+    """Follow the refunds of one purchase, named or not, and judge whether their money can be true."""
+    named = follow(period.entries)
+    rest = unnamed(period.entries, named)
+    known = [estimate(refund, period.facts) for refund in ((*named, rest) if rest else named)]
+    return judge(known, paid_by_platform(period.cluster.entries))
 
 
-def _by_policy(policy: Policy, rule: str, reason: str) -> _Cause:
-    effect: Effect = getattr(policy, rule)
-    return _Cause(effect, f"{rule}={effect}", reason)
-
-
-def _access(entries: Sequence[Entry], paid: PurchaseFacts, causes: Sequence[_Cause]) -> tuple[Access, _Cause | None]:
+def _access(period: Period, found: Sequence[Cause]) -> tuple[Access, Cause | None]:
     """Let the strongest cause decide: revoked before expired before suspended before active."""
+    entries, paid = period.entries, period.facts
     if not (paid.product_id or any(e.kind in (K.TOLD, K.PURCHASED, K.RENEWED) for e in entries)):
         return Access.UNKNOWN, None
-    by_effect = {cause.effect: cause for cause in reversed(causes)}
-    if "revoke" in by_effect:
-        return Access.REVOKED, by_effect["revoke"]
-    if ended := _ended(entries, paid):
-        return Access.EXPIRED, ended
-    if "suspend" in by_effect:
-        return Access.SUSPENDED, by_effect["suspend"]
-    return Access.ACTIVE, by_effect.get("keep")
-
-
-def _ended(entries: Sequence[Entry], paid: PurchaseFacts) -> _Cause | None:
-    """Tell how it ended, if it did: by the platform's last word on its life, or by its date, while that stands.
-
-    A date that passed counts even where the platform said "bought" later than that: its notification was signed late,
-    and left alone the purchase would run out anew in every round of the sweeper.
-    """
-    told = [entry for entry in entries if LIFE[entry.kind] is not None and entry.kind is not K.LAPSED]
-    if told and LIFE[told[-1].kind] is Access.EXPIRED:
-        return _Cause("keep", "platform_expired", told[-1].reason or "expired")
-    date = _seconds(paid.expires_at_ms)
-    lapsed = any(entry.kind is K.LAPSED and _seconds(entry.facts.expires_at_ms) == date for entry in entries)
-    return _Cause("keep", "lapsed", "expired") if lapsed else None
-
-
-def _original(period: _Period) -> str | None:
-    refs = sorted({ref for entry in period.cluster.entries for ref in entry.subject.lineage})
-    return refs[0].partition(":")[2] if refs else None
+    standing = follow_life(entries)
+    for access, cause in (
+        (Access.REVOKED, strongest(found, "revoke")),
+        (Access.EXPIRED, ended(entries, standing, paid)),
+        (Access.SUSPENDED, strongest(found, "suspend") or held_back(standing)),
+    ):
+        if cause is not None:
+            return access, cause
+    return Access.ACTIVE, strongest(found, "keep")
 
 
 def _amount_refunded(followed: Sequence[Followed], paid: PurchaseFacts) -> int:
     """Add what went back in the currency that was paid in, and never more than was paid."""
-    gone = [f for f in followed if f.state == "succeeded" and f.facts.amount is not None]
+    gone = [f for f in followed if f.state == "succeeded" and f.facts.amount is not None and f.contradiction is None]
     total = sum_of_amounts(gone, paid)
     if total is None:
         total = sum(f.facts.amount or 0 for f in gone if f.facts.currency == paid.currency)
@@ -289,18 +163,28 @@ def _refund(followed: Followed, status: RefundStatus, purchase: Purchase, paid: 
         type=said.type,
         reason=said.reason,
         description=said.description,
+        quantity=said.quantity if said.seats is None else said.seats,
         reference=said.reference,
+        reference_type=said.reference_type,
+        reference_status=said.reference_status,
         receipt_number=said.receipt_number,
-        failed_reason=said.failed_reason,
+        contradiction=followed.contradiction,
+        failed_reason=DECLINED if followed.state == "declined" else said.failed_reason,
         failed_at=_seconds(followed.failed_at_ms),
         created_at=followed.created_at_ms // 1000,
         updated_at=followed.updated_at_ms // 1000,
     )
 
 
-def _updated_at(entries: Sequence[Entry]) -> int:
-    """When the last thing happened, by a platform's clock; by the app's only if no platform ever spoke."""
-    said = [entry for entry in entries if entry.kind is not K.TOLD] or entries
+def _updated_at(period: Period, cause: Cause | None) -> int:
+    """When the last thing happened, by a platform's clock; by the app's only if no platform ever spoke.
+
+    That a date passed counts only where it is what ended the purchase: whether our clock noted it before a grace period
+    moved it, or before a refund came, is chance.
+    """
+    date = _seconds(period.facts.expires_at_ms) if cause is not None and cause.rule == LAPSED else None
+    told = [e for e in period.entries if e.kind is not K.LAPSED or _seconds(e.facts.expires_at_ms) == date]
+    said = [entry for entry in told if entry.kind is not K.TOLD] or told or period.entries
     return max(entry.occurred_at_ms for entry in said) // 1000
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from handlers import strict_json
 from handlers.errors import Malformed
-from handlers.play_purchases import rfc3339_ms
+from handlers.play_answers import rfc3339_ms
 
 __all__ = ["KEPT_HEADERS", "Envelope", "unpack"]
 

@@ -11,10 +11,14 @@ from schemas.entry import Entry, EntryKind, PurchaseFacts, RefundFacts, RefundSc
 from schemas.resources import RefundStatus
 
 K = EntryKind
-State = RefundStatus | Literal["inquiry", "inquiry_closed"]
+DECLINED: Final = "declined"
+"""Why a request for a refund came to nothing: `failed_reason` of its record."""
+State = RefundStatus | Literal["inquiry", "inquiry_closed", "declined"]
 Weight = Literal["none", "partial", "full"]
 
 _SAYS: Final[dict[EntryKind, State]] = {
+    K.REFUND_REQUESTED: "to_issue",
+    K.REFUND_DECLINED: "declined",
     K.REFUND_PENDING: "pending",
     K.REFUND_REQUIRES_ACTION: "requires_action",
     K.REFUND_SUCCEEDED: "succeeded",
@@ -30,9 +34,13 @@ _SAYS: Final[dict[EntryKind, State]] = {
 }
 REFUND_KINDS = frozenset(_SAYS)
 
+_RETURNED: Final = ("failed", "canceled")
+TAKING: Final[frozenset[RefundStatus]] = frozenset({"succeeded", "pending", "requires_action"})
+"""The statuses of refunds and chargebacks that may take access away."""
+
 STATES: Final[tuple[State | None, ...]] = (
-    None, "inquiry", "inquiry_closed", "to_issue", "pending", "requires_action", "succeeded", "failed", "canceled",
-    "reversed",
+    None, "inquiry", "inquiry_closed", "to_issue", "declined", "pending", "requires_action", "succeeded", "failed",
+    "canceled", "reversed",
 )  # fmt: skip
 
 REFUSED: Final[dict[tuple[State, EntryKind], str]] = {
@@ -54,16 +62,33 @@ REFUSED: Final[dict[tuple[State, EntryKind], str]] = {
     ("reversed", K.REFUND_REQUIRES_ACTION): "already_reversed",
     ("reversed", K.REFUND_CANCELED): "already_reversed",
     ("reversed", K.REFUND_FAILED): "already_reversed",
+    # Money that is on its way, or was, is past asking. A request after that speaks of another part of the purchase.
+    ("pending", K.REFUND_REQUESTED): "already_pending",
+    ("pending", K.REFUND_DECLINED): "already_pending",
+    ("requires_action", K.REFUND_REQUESTED): "already_pending",
+    ("requires_action", K.REFUND_DECLINED): "already_pending",
+    ("succeeded", K.REFUND_REQUESTED): "already_succeeded",
+    ("succeeded", K.REFUND_DECLINED): "already_succeeded",
+    ("failed", K.REFUND_REQUESTED): "already_failed",
+    ("failed", K.REFUND_DECLINED): "already_failed",
+    ("canceled", K.REFUND_REQUESTED): "already_canceled",
+    ("canceled", K.REFUND_DECLINED): "already_canceled",
+    ("reversed", K.REFUND_DECLINED): "already_reversed",
     # A question after the claim, or a claim after its verdict, would give back what only a won case gives back.
     ("pending", K.INQUIRY_OPENED): "already_opened",
     ("succeeded", K.INQUIRY_OPENED): "already_lost",
     ("succeeded", K.INQUIRY_CLOSED): "already_lost",
+    ("reversed", K.INQUIRY_OPENED): "already_won",
+    ("reversed", K.INQUIRY_CLOSED): "already_won",
     ("succeeded", K.CHARGEBACK_OPENED): "already_lost",
 }
 """Pairs that leave the state as it is, by name."""
 
 TRANSITIONS: Final[dict[tuple[State | None, EntryKind], State]] = {
     (state, kind): says for state in STATES for kind, says in _SAYS.items() if (state, kind) not in REFUSED
+} | {
+    # A claim that is called off is a claim that was won: what it took comes back, and everyone hears of it.
+    ("pending", K.INQUIRY_CLOSED): "reversed"
 }
 """Every other pair: where a refund in this state goes when that is said of it."""
 
@@ -77,6 +102,8 @@ class Followed:
     created_at_ms: int
     updated_at_ms: int
     failed_at_ms: int | None = None
+    contradiction: str | None = None
+    """Both numbers, if its money does not fit what was paid."""
 
 
 def follow(entries: Iterable[Entry]) -> tuple[Followed, ...]:
@@ -96,14 +123,16 @@ def follow(entries: Iterable[Entry]) -> tuple[Followed, ...]:
 def unnamed(entries: Iterable[Entry], named: Sequence[Followed]) -> Followed | None:
     """Make one refund of what the platform says went back in all, beyond what the named refunds explain.
 
-    A named refund explains its amount whatever became of it: the total was told when it still counted. Of two totals
-    with the same time the higher one is the later: within a second, more goes back and nothing returns.
+    A named refund explains its amount whatever became of it later: the total was told when it still counted. What had
+    failed before is in no total told since. Of two totals with the same time the higher one is the later: within a
+    second, more goes back and nothing returns.
     """
     totals = [(e.occurred_at_ms, e.refund) for e in entries if e.kind is K.REFUNDED_TOTAL and e.refund is not None]
     if not totals:
         return None
     at, last = max(totals, key=lambda total: (total[0], total[1].amount or 0))
-    amount = (last.amount or 0) - sum(f.facts.amount or 0 for f in named if f.facts.type != "chargeback")
+    counted = [f for f in named if f.facts.type != "chargeback" and not (f.state in _RETURNED and f.updated_at_ms < at)]
+    amount = (last.amount or 0) - sum(f.facts.amount or 0 for f in counted)
     if amount <= 0:
         return None
     scope: RefundScope = last.scope if amount == last.amount else "partial"
@@ -125,11 +154,18 @@ def weigh(refunds: Iterable[Followed], paid: PurchaseFacts, *, full_from_percent
     for part, whole in (
         (sum_of_amounts(refunds, paid), paid.amount),
         (_sum(r.facts.share_millis for r in refunds), 100_000),
-        (_sum(r.facts.quantity for r in refunds), paid.quantity),
+        (_pieces(refunds, paid), paid.quantity),
     ):
         if part is not None and whole:
             return "full" if part * 100 >= whole * full_from_percent else "partial"
     return "full" if any(r.facts.scope == "unknown" for r in refunds) else "partial"
+
+
+def _pieces(refunds: Iterable[Followed], paid: PurchaseFacts) -> int | None:
+    """Count how many of several went back; what the platform says is left is the surer word."""
+    if paid.quantity is not None and paid.quantity_left is not None:
+        return max(0, paid.quantity - paid.quantity_left)
+    return _sum(r.facts.quantity for r in refunds)
 
 
 def sum_of_amounts(refunds: Iterable[Followed], paid: PurchaseFacts) -> int | None:
@@ -177,7 +213,9 @@ def _newer(old: RefundFacts, new: RefundFacts) -> RefundFacts:
         for name, value in new
         if value is not None and not (name in ("scope", "amount_source") and value == "unknown")
     }
-    return old.model_copy(update=said)
+    # What of the purchase went back is one statement: seats at first, and all of it later, are not both.
+    whole = {"seats": new.seats} if "scope" in said else {}
+    return old.model_copy(update=said | whole)
 
 
 def _one_currency(*currencies: str | None) -> bool:

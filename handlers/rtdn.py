@@ -7,11 +7,12 @@ from collections.abc import Mapping
 
 from schemas.platforms.google import DeveloperNotification
 
-__all__ = ["ONE_TIME", "SUBSCRIPTION", "UNKNOWN", "VOIDED", "describe_unknown", "field", "word"]
+__all__ = ["ONE_TIME", "REVIEW", "SUBSCRIPTION", "UNKNOWN", "VOIDED", "describe_unknown", "field", "word"]
 
 SUBSCRIPTION = "subscriptionNotification"
 ONE_TIME = "oneTimeProductNotification"
 VOIDED = "voidedPurchaseNotification"
+REVIEW = "pendingRefundReviewNotification"
 UNKNOWN = "UNKNOWN"
 
 # A notification has exactly one of these. Beside each its first word, and which number in it says the rest.
@@ -19,7 +20,7 @@ _FIELDS: Mapping[str, tuple[str, str]] = {
     SUBSCRIPTION: ("SUBSCRIPTION", "notificationType"),
     ONE_TIME: ("ONE_TIME_PRODUCT", "notificationType"),
     VOIDED: ("VOIDED_PURCHASE", "refundType"),
-    "pendingRefundReviewNotification": ("PENDING_REFUND_REVIEW", ""),
+    REVIEW: ("PENDING_REFUND_REVIEW", ""),
     "testNotification": ("TEST", ""),
 }
 _COMMON = frozenset({"version", "packageName", "eventTimeMillis"})

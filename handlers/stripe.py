@@ -88,17 +88,21 @@ def identify(payload: StripeEvent) -> Identity:
 
 def needs(payload: StripeEvent) -> tuple[Lookup, ...]:
     """Ask for the invoice behind a payment intent, where the event itself cannot name it (since basil)."""
-    return lookups_of(payload) if isinstance(payload, SnapshotEvent) and payload.account is None else ()
+    return lookups_of(payload) if isinstance(payload, SnapshotEvent) else ()
 
 
 def normalize(payload: StripeEvent, facts: Facts, *, settings: Stripe) -> Normalized:
     """Say what an event means for purchases. Thin events carry no data: they are kept for a person to see.
 
-    So is what happened on a connected account (https://docs.stripe.com/connect/webhooks#connect-webhooks): a Connect
-    endpoint's secret signs it too, and whoever owns that account sells what he likes and writes any user's id into
-    its metadata.
+    So is what happened on a connected account that nobody listed
+    (https://docs.stripe.com/connect/webhooks#connect-webhooks): a Connect endpoint's secret signs it too, and whoever
+    owns that account sells what he likes and writes any user's id into its metadata. The objects of a listed one need
+    no space of their own: Stripe makes the ids of charges, payments, invoices and subscriptions, and an id is of one
+    account alone (the same page: objects belong to the account, and are not found from another). Only products may
+    be given an id by their seller (https://docs.stripe.com/api/products/create#create_product-id).
     """
-    if payload.account is not None:
+    account = payload.connected_account
+    if account is not None and account not in settings.connected_accounts:
         return Quarantined("connected_account", payload.type)
     if isinstance(payload, SnapshotEvent):
         return meaning_of(payload, facts, settings)

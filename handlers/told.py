@@ -15,8 +15,12 @@ _LINEAGE: Final[dict[PlatformName, str]] = {
 }
 """What a platform calls the id that renewals share."""
 
-_STRIPE_ALIASES: Final = {"pi_": "payment_intent", "in_": "invoice"}
-"""Stripe ids that name a purchase before its charge is known (https://docs.stripe.com/api/charges)."""
+_STRIPE_ALIASES: Final = {"pi_": "payment_intent", "in_": "invoice", "cs_": "checkout_session"}
+"""Stripe ids that name a purchase before its charge is known (https://docs.stripe.com/api/charges). What else an app
+may name is the charge itself: `ch_…`, or `py_…` where it was not paid by card."""
+
+_STRIPE_SUBSCRIPTION: Final = "sub_"
+"""Names every payment of a subscription at once: what is told of it describes them all, and is none of them."""
 
 
 def entry_of(told: PurchaseTold, *, now_ms: int) -> Entry:
@@ -50,12 +54,16 @@ def entry_of(told: PurchaseTold, *, now_ms: int) -> Entry:
 
 
 def _subject(told: PurchaseTold) -> Subject:
+    """Name what is told of: one purchase, by its own id or another; or a subscription with all its payments."""
     lineage = []
     if told.original_purchase_id:
         lineage.append(f"{_LINEAGE[told.platform]}:{told.original_purchase_id}")
     if told.purchase_token:
         lineage.append(f"token:{told.purchase_token}")
-    alias = _STRIPE_ALIASES.get(told.purchase_id[:3]) if told.platform == "stripe" else None
-    if alias:
+    if told.platform != "stripe":
+        return Subject(purchase_id=told.purchase_id, lineage=tuple(lineage))
+    if told.purchase_id.startswith(_STRIPE_SUBSCRIPTION):
+        return Subject(lineage=tuple(dict.fromkeys((f"subscription:{told.purchase_id}", *lineage))))
+    if alias := _STRIPE_ALIASES.get(told.purchase_id[:3]):
         return Subject(aliases=(f"{alias}:{told.purchase_id}",), lineage=tuple(lineage))
     return Subject(purchase_id=told.purchase_id, lineage=tuple(lineage))

@@ -69,8 +69,10 @@ class Decision:
         book: the book with it applied; what differs from the one before is what the store writes.
         events: in the order in which they are told.
         merged: lineage → the one it went into, where two turned out to be the same.
+        contradictions: refunds whose money turned out not to fit what was paid, both numbers of each.
     """
 
     book: Book
     events: tuple[Event, ...] = ()
     merged: Mapping[str, str] = field(default_factory=dict)
+    contradictions: tuple[str, ...] = ()

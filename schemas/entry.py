@@ -33,7 +33,23 @@ class EntryKind(StrEnum):
     LAPSED = "lapsed"
     """Our clock passed `expires_at` and no platform said anything. Void if a later expiry becomes known."""
     REVOKED = "revoked"
-    """The platform took access back without saying that money moved (family sharing, Google's REVOKED)."""
+    """The platform took access back without saying that money moved (Google's REVOKED)."""
+    MEMBER_REMOVED = "member_removed"
+    """A family or seat member no longer shares what somebody else pays for."""
+    CONSENT_RESCINDED = "consent_rescinded"
+    """A guardian withdrew consent to a child's use of the app."""
+    SUSPENDED = "suspended"
+    """The platform holds access back: a payment is overdue, or the customer paused."""
+    RESUMED = "resumed"
+    """What was suspended goes on, without another payment."""
+    RESCHEDULED = "rescheduled"
+    """It ends at another time than was paid for: a grace period, a deferral, an extension. Nothing was paid."""
+    SIGNALED = "signaled"
+    """A warning for people to see (a fraud warning, a closed review). It changes nothing."""
+    REFUND_REQUESTED = "refund_requested"
+    """The customer asked for the money, and the platform has not decided."""
+    REFUND_DECLINED = "refund_declined"
+    """The platform decided against a refund that was asked for."""
     REFUND_PENDING = "refund_pending"
     REFUND_REQUIRES_ACTION = "refund_requires_action"
     REFUND_SUCCEEDED = "refund_succeeded"
@@ -63,6 +79,11 @@ class Subject(Noun):
     """Other ids of the same purchase, `kind:value`: `payment_intent:pi_…`, `invoice:in_…`."""
     lineage: tuple[str, ...] = ()
     """Ids that this purchase shares with its renewals: `original:…`, `token:…`, `subscription:…`."""
+    kin: tuple[str, ...] = ()
+    """Ids that it shares with everything else the same store account bought in this app: `app_transaction:…`.
+
+    What names nothing but these concerns all of it. What names a lineage concerns that lineage alone.
+    """
 
     @property
     def whole_lineage(self) -> bool:
@@ -79,6 +100,8 @@ class PurchaseFacts(Noun):
     user_authority: Authority = "platform"
     """Who says so: the platform (it carries the app's own id), the app's backend, or a guess (a Stripe customer)."""
     quantity: int | None = Field(default=None, ge=0)
+    quantity_left: int | None = Field(default=None, ge=0)
+    """How many of several have not been refunded so far (Google's refundableQuantity)."""
     amount: int | None = Field(default=None, ge=0)
     """Minor units of `currency`."""
     currency: str | None = None
@@ -100,9 +123,16 @@ class RefundFacts(Noun):
     share_millis: int | None = Field(default=None, ge=0, le=100_000)
     """The refunded share in thousandths of a percent (Apple's revocationPercentage)."""
     quantity: int | None = Field(default=None, ge=0)
+    """How many of several went back."""
+    seats: int | None = Field(default=None, ge=0)
+    """How many seats of several went back: the purchaser keeps the purchase, however many they are."""
     reason: str | None = None
     description: str | None = None
     reference: str | None = None
+    reference_type: str | None = None
+    """What kind of number the reference is: `acquirer_reference_number`, `system_trace_audit_number`, …"""
+    reference_status: str | None = None
+    """Whether the bank has told the reference: `pending`, `available`, `unavailable`."""
     receipt_number: str | None = None
     failed_reason: str | None = None
     created_at_ms: int | None = None
@@ -143,7 +173,7 @@ class Said(Noun):
         """List every id under which the purchase or lineage that this is about can be found."""
         own = (f"purchase:{self.subject.purchase_id}",) if self.subject.purchase_id else ()
         refund = (f"refund:{self.refund.platform_refund_id}",) if self.refund else ()
-        return (*own, *self.subject.aliases, *refund, *self.subject.lineage)
+        return (*own, *self.subject.aliases, *refund, *self.subject.lineage, *self.subject.kin)
 
 
 class Entry(Said):
@@ -154,3 +184,5 @@ class Entry(Said):
     app: str
     platform: PlatformName
     source: Source
+    revision: int = Field(default=0, ge=0)
+    """Of what one notification said, only the highest revision counts: it was read again, knowing more."""

@@ -20,8 +20,22 @@ class Lookup:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The platform's answer to a look-up is that there is no such thing (any more).
+
+    Attributes:
+        status: its HTTP status: 404, 410, Amazon's 400.
+    """
+
+    status: int
+
+
 Facts = Mapping[Lookup, Any]
-"""The answers so far. A look-up that is absent could not be made; `normalize` says what it could not learn."""
+"""The answers so far: JSON values, or `Missing`.
+
+A look-up that is not here could not be made; `normalize` says what it could not learn.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +53,14 @@ class Meaning:
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Authentic, understood, and nothing that concerns a purchase. `reason` is a snake_case name."""
+    """Authentic, understood, and nothing that concerns a purchase. `reason` is a snake_case name.
+
+    Attributes:
+        unlearned: look-ups whose answer could still give it a meaning.
+    """
 
     reason: str
+    unlearned: tuple[Lookup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

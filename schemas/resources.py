@@ -33,6 +33,8 @@ class Purchase(Noun):
     quantity: int | None = None
     amount: int | None = Field(default=None, description="Paid, in minor units")
     amount_refunded: int = Field(default=0, description="Gone back so far, as far as amounts are known")
+    units: int | None = Field(default=None, description="Consumables: how many units it was worth")
+    units_clawed_back: int = Field(default=0, description="Consumables: how many of them its refunds took back")
     currency: str | None = None
     purchased_at: int | None = None
     expires_at: int | None = None
@@ -64,10 +66,16 @@ class Refund(Noun):
     type: RefundType = "refund"
     reason: str | None = None
     description: str | None = None
+    quantity: int | None = Field(default=None, description="How many of several went back, where that is known")
     reference: str | None = None
+    reference_type: str | None = Field(default=None, description="`acquirer_reference_number`, …")
+    reference_status: str | None = Field(default=None, description="`pending`, `available` or `unavailable`")
     receipt_number: str | None = None
     offline: bool = False
-    failed_reason: str | None = None
+    contradiction: str | None = Field(
+        default=None, description="Why its money is not believed, with both numbers; it takes no access away"
+    )
+    failed_reason: str | None = Field(default=None, description="Why it failed; `declined`: the request was refused")
     failed_at: int | None = None
     created_at: int
     updated_at: int
@@ -105,12 +113,21 @@ class Customer(Noun):
     user_id: str
 
 
+class Balance(Noun):
+    """What becomes of the units that a customer bought with a consumable."""
+
+    product_id: str
+    units: int = Field(description="How many units this event takes from the balance, or gives back to it")
+    allow_negative: bool = Field(description="Take all of them, below zero if some were spent; else stop at zero")
+
+
 class EventData(Noun):
     """Everything needed to act without calling back."""
 
     entitlement: Entitlement | None = None
     refund: Refund | None = None
     purchase: Purchase | None = None
+    balance: Balance | None = Field(default=None, description="On `balance.*` only")
     cause: Cause
 
 
@@ -151,6 +168,7 @@ class Notification(Noun):
     received_at: int
     status: NotificationStatus
     reason: str | None = None
+    detail: str | None = Field(default=None, description="What the reason is about: both numbers, a field's name")
     attempts: int = 0
     events: tuple[str, ...] = ()
     stations: dict[str, float] = Field(
@@ -171,7 +189,10 @@ class TimelineItem(Noun):
     platform: PlatformName | None = None
     purchase: str | None = None
     source: str | None = Field(default=None, description="The platform's word, `api` or `clock`")
-    rule: str | None = None
+    rule: str | None = Field(
+        default=None,
+        description="The policy rule that decided when this was recorded; null: it changed nothing that is told of",
+    )
     details: dict[str, Any] = Field(default_factory=dict)
 
 

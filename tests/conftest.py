@@ -1,10 +1,16 @@
 """What every test starts from."""
 
-import os
+import pytest
+from hypothesis import is_hypothesis_test
 
-from hypothesis import HealthCheck, settings
+from tests import effort
 
-settings.register_profile("home", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("ci", settings.get_profile("home"), max_examples=300, derandomize=True)
-settings.register_profile("long", settings.get_profile("home"), max_examples=20_000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "home"))
+effort.register()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each property the time that its examples need; every other test keeps the short limit."""
+    for item in items:
+        property_ = isinstance(item, pytest.Function) and is_hypothesis_test(item.obj)
+        if property_ and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(effort.EFFORT.property_seconds))

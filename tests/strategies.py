@@ -1,5 +1,9 @@
 """Hypothesis strategies for what can be said of purchases, small enough that everything collides."""
 
+from collections import ChainMap
+from itertools import product
+from typing import Any
+
 from hypothesis import strategies as st
 
 from config.products import Product
@@ -11,7 +15,11 @@ NOW_MS = 1_800_000_000_000
 """Later than everything the strategies make."""
 
 APP = App(
-    products={"pro.monthly": Product(entitlements=("pro",)), "all.access": Product(entitlements=("pro", "offline"))}
+    products={
+        "pro.monthly": Product(entitlements=("pro",)),
+        "all.access": Product(entitlements=("pro", "offline")),
+        "coins": Product(kind="consumable", units=100),
+    }
 )
 
 _subjects = st.sampled_from(
@@ -24,35 +32,52 @@ _subjects = st.sampled_from(
         Subject(aliases=("payment_intent:pi-1", "invoice:in-1"), lineage=("subscription:s",)),
         Subject(lineage=("subscription:s",)),
         Subject(purchase_id="one-time"),
+        Subject(purchase_id="period-1", lineage=("subscription:s",), kin=("account:a",)),
+        Subject(purchase_id="period-3", lineage=("subscription:t",), kin=("account:a",)),
+        Subject(lineage=("subscription:t",)),
+        Subject(kin=("account:a",)),
     ]
 )
-_times = st.integers(min_value=1_700_000_000, max_value=1_700_000_009).map(lambda seconds: seconds * 1000)
-_amounts = st.none() | st.sampled_from([0, 300, 700, 1000])
-_facts = st.builds(
-    PurchaseFacts,
-    product_id=st.none() | st.sampled_from(sorted(APP.products)),
-    user_id=st.none() | st.sampled_from(["ann", "bob"]),
-    user_authority=st.sampled_from(["platform", "app", "guess"]),
-    amount=_amounts,
-    currency=st.none() | st.sampled_from(["usd", "eur"]),
-    purchased_at_ms=st.none() | _times,
-    expires_at_ms=st.none() | _times,
-)
-_refunds = st.builds(
-    RefundFacts,
-    platform_refund_id=st.sampled_from(["refund-a", "refund-b"]),
-    scope=st.sampled_from(["full", "partial", "unknown"]),
-    amount=_amounts,
-    currency=st.sampled_from(["usd", "eur"]),
-)
+_SECONDS = range(1_700_000_000, 1_700_000_010)
+_times = st.sampled_from([second * 1000 for second in _SECONDS])
+
+
+def _half(*values: Any) -> list[Any]:
+    """List values beside as many times nothing: one half of the time it is not said."""
+    return [None] * len(values) + list(values)
+
+
+def _sampled(**choices: list[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Choose a value for each name with one draw for all of them: a draw costs more than all else that a law does."""
+    return st.sampled_from([dict(zip(choices, chosen, strict=True)) for chosen in product(*choices.values())])
+
+
+_amounts = _half(0, 300, 700, 1000)
+_maybe_times = _half(*(second * 1000 for second in _SECONDS))
+_facts = st.tuples(
+    _sampled(
+        product_id=_half(*sorted(APP.products)),
+        user_id=_half("ann", "bob"),
+        user_authority=["platform", "app", "guess"],
+    ),
+    _sampled(quantity=_half(1, 3), quantity_left=_half(0, 2)),
+    _sampled(amount=_amounts, currency=_half("usd", "eur")),
+    _sampled(purchased_at_ms=_maybe_times),
+    _sampled(expires_at_ms=_maybe_times),
+).map(lambda parts: PurchaseFacts(**ChainMap(*parts)))
+_refunds = st.tuples(
+    _sampled(
+        platform_refund_id=["refund-a", "refund-b"],
+        scope=["full", "partial", "quantity", "unknown"],
+        currency=["usd", "eur"],
+    ),
+    _sampled(amount=_amounts, amount_source=["exact", "unknown"]),
+    _sampled(quantity=_half(1, 2), seats=_half(1)),
+).map(lambda parts: RefundFacts(**ChainMap(*parts)))
 # A sum has a name of its own, as `ch_…:total` is none of the charge's refunds.
 _totals = _refunds.map(lambda refund: refund.model_copy(update={"platform_refund_id": "total"}))
-_chargebacks = st.builds(
-    RefundFacts,
-    platform_refund_id=st.just("dispute"),
-    type=st.just("chargeback"),
-    amount=_amounts,
-    currency=st.just("usd"),
+_chargebacks = _sampled(amount=_amounts).map(
+    lambda part: RefundFacts(platform_refund_id="dispute", type="chargeback", currency="usd", **part)
 )
 
 

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from config.section import Section
 from config.settings import Settings
 from worker.broker import make_broker
+from worker.lookups import Lookups
 from worker.metrics import Metrics
 from worker.queue import BrokerQueue
 from worker.runtime import Runtime
@@ -36,12 +37,14 @@ def build(settings: Settings, *, broker: RedisBroker | None = None) -> Runtime:
         settings: settled ones.
         broker: a worker's own, which also consumes; None: one that only puts.
     """
+    metrics = Metrics(CollectorRegistry())
     return Runtime(
         settings=settings,
         store=Store(settings.store.url),
         queue=BrokerQueue(broker or make_broker(settings)),
-        metrics=Metrics(CollectorRegistry()),
+        metrics=metrics,
         clock=time.time,
+        lookups=Lookups(settings, metrics, clock=time.time),
     )
 
 
@@ -49,4 +52,5 @@ def close(runtime: Runtime) -> None:
     """Give back what `build` took."""
     if isinstance(runtime.queue, BrokerQueue):
         runtime.queue.close()
+    runtime.lookups.close()
     runtime.store.close()

@@ -29,24 +29,31 @@ class Bookkeeper:
         self.book: Book = self._before
         self.events: list[Event] = []
 
-    def tell(self, entries: Sequence[Entry], app: App) -> tuple[Event, ...]:
+    def tell(self, entries: Sequence[Entry], app: App) -> Decision:
         """Decide about what one source says. If this raises, nothing of it has happened.
 
         Returns:
-            The events that follow from it.
+            What follows from it.
         """
-        return self._take(decide(self.book, entries, app=app, now_ms=self._now_ms))
+        decision = decide(self.book, entries, app=app, now_ms=self._now_ms)
+        self._take(decision)
+        return decision
+
+    def contradictions(self, entries: Sequence[Entry]) -> tuple[str, ...]:
+        """List why the refunds that these are about are not believed, as the book stands now."""
+        about = {entry.refund.platform_refund_id for entry in entries if entry.refund}
+        refunds = [refund for lineage in self.book.lineages.values() for refund in lineage.refunds]
+        return tuple(r.contradiction for r in refunds if r.contradiction and r.platform_refund_id in about)
 
     def rebuild(self, app: App) -> None:
         """Fold every lineage of the book again, as the app's products and policy are now."""
         for key in self.book.lineages:
             self._take(rebuild(self.book, key, app=app, now_ms=self._now_ms))
 
-    def _take(self, decision: Decision) -> tuple[Event, ...]:
+    def _take(self, decision: Decision) -> None:
         self.book = decision.book
         self._merged |= decision.merged
         self.events.extend(decision.events)
-        return decision.events
 
     def write(self) -> list[str]:
         """Write everything that changed, and the outbox.

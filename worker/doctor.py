@@ -14,11 +14,14 @@ import redis
 from sqlalchemy import text
 
 from config.check import warnings
+from config.platforms import Google, Stripe
 from config.problems import dotted
 from config.settings import Settings
 from worker import bootstrap, trust
 from worker.audit import check_fold
 from worker.broker import connect
+from worker.clients.google_key import KeyFileError, read_service_account
+from worker.lookups import MAKERS
 from worker.ownership import DISTRIBUTION, collisions, strays
 from worker.runtime import Runtime
 from worker.store.engine import StoreUnavailable
@@ -107,6 +110,20 @@ def check_keys(patient: Patient) -> Iterator[Finding]:
     yield Finding("keys", "ok", f"{sum(map(len, loaded.values()))} from files, beside the pinned ones")
 
 
+def check_lookups(patient: Patient) -> Iterator[Finding]:
+    """Tell which APIs are asked for what notifications leave out, and whether their credentials look like some.
+
+    Nothing is asked here: whether a platform accepts them is in the log of the first look-up.
+    """
+    found = [
+        _look_up(f"apps.{name}.{platform}", section)
+        for name, app in patient.settings.apps.items()
+        for platform in MAKERS
+        if (section := app.platform(platform)) is not None
+    ]
+    yield from found or [Finding("lookups", "ok", "no platform is on that would have to be asked")]
+
+
 def check_database(patient: Patient) -> Iterator[Finding]:
     """It answers, and its clock is ours."""
     with patient.runtime.store.read() as connection:
@@ -188,6 +205,7 @@ PLATFORMS = ("apple", "google", "stripe", "amazon")
 CHECKS: Mapping[str, Check] = {
     "configuration": check_configuration,
     "keys": check_keys,
+    "lookups": check_lookups,
     "database": check_database,
     "migrations": check_migrations,
     "broker": check_broker,
@@ -200,6 +218,41 @@ _NOW: Mapping[str, str] = {
     "postgresql": "select extract(epoch from clock_timestamp())",
 }
 """How to ask a database for Unix seconds. Julian day 2440587.5 is 1970-01-01 (https://www.sqlite.org/lang_datefunc.html)."""
+
+
+def _look_up(at: str, section: Any) -> Finding:
+    """Look at the credentials of one app and platform."""
+    if not section.looks_up:
+        return Finding("lookups", "ok", f"{at}: off; notifications end as not_looked_up where it would have helped")
+    if isinstance(section, Google):
+        return _service_account(at, section)
+    if isinstance(section, Stripe):
+        return _api_key(at, section)
+    if section.shared_secret != section.shared_secret.strip("/ "):
+        return Finding("lookups", "failed", f"{at}.shared_secret has a slash or space at an end", "copy it anew")
+    return Finding("lookups", "ok", f"{at}: on, with a shared secret")
+
+
+def _service_account(at: str, google: Google) -> Finding:
+    path = Path(google.service_account_key)
+    try:
+        account = read_service_account(path, api=google.api)
+    except KeyFileError as error:
+        advice = "give the JSON key of the service account that may read orders and subscriptions"
+        return Finding("lookups", "failed", f"{at}.service_account_key: {path} {error}", advice)
+    return Finding("lookups", "ok", f"{at}: on, as {account.email}")
+
+
+def _api_key(at: str, stripe: Stripe) -> Finding:
+    """Hold the key to its documented form (https://docs.stripe.com/keys): sk or rk, then its mode."""
+    kind, _, rest = stripe.api_key.partition("_")
+    mode = "live" if stripe.livemode else "test"
+    if kind not in ("sk", "rk"):
+        advice = "give a restricted key (rk_…) that may read invoices"
+        return Finding("lookups", "failed", f"{at}.api_key is no secret or restricted key", advice)
+    if not rest.startswith(f"{mode}_"):
+        return Finding("lookups", "failed", f"{at}.api_key is not of {mode} mode", f"give the key of {mode} mode")
+    return Finding("lookups", "ok", f"{at}: on, with {'a restricted' if kind == 'rk' else 'the secret'} key")
 
 
 def _clock(whose: str, ahead_seconds: float) -> Finding:

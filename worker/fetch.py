@@ -1,4 +1,4 @@
-"""Fetch one small public document over HTTPS, within bounds that a hostile server cannot move.
+"""Fetch one small document over HTTPS, within bounds that a hostile server cannot move.
 
 No redirects, no proxy from the environment, no cookies, no compression, a deadline for all of it and a cap on
 what is read. Plain HTTP only to this machine, for tests and demos.
@@ -6,7 +6,7 @@ what is read. Plain HTTP only to this machine, for tests and demos.
 
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -27,11 +27,13 @@ class Fetched:
 
     Attributes:
         max_age_seconds: how long it may still be believed, by `Cache-Control` less `Age`; None: it does not say.
+        retry_after: the header, as it came.
     """
 
     status: int
     body: bytes = field(default=b"", repr=False)
     max_age_seconds: int | None = None
+    retry_after: str | None = None
 
 
 class FetchFailed(Exception):
@@ -46,7 +48,7 @@ Fetch = Callable[[str], Awaitable[Fetched]]
 """`await fetch(url)`. Raises `FetchFailed`."""
 
 
-def may_fetch(url: str) -> bool:
+def may_fetch(url: str | URL) -> bool:
     """Allow HTTPS, and HTTP on this machine; nothing with a user name in it."""
     try:
         parsed = URL(url)
@@ -88,15 +90,25 @@ class HttpFetch:
         if session is not None:  # pragma: no branch - `async with` always opened it
             await session.close()
 
-    async def __call__(self, url: str) -> Fetched:
-        """Fetch `url`, or raise `FetchFailed`. Any status is an answer, a redirect's too."""
+    async def __call__(
+        self, url: str | URL, *, headers: Mapping[str, str] | None = None, form: Mapping[str, str] | None = None
+    ) -> Fetched:
+        """Fetch `url`, or raise `FetchFailed`. Any status is an answer, a redirect's too.
+
+        Args:
+            url: a `URL` is sent as it is written, whatever is percent-encoded in it.
+            headers: what to send beside our own.
+            form: post these fields instead of asking for what is there.
+        """
         if self._session is None:
             raise FetchFailed("not_open")
         if not may_fetch(url):
             raise FetchFailed("address_not_allowed")
         try:
-            async with self._session.get(url, allow_redirects=False) as response:
-                return Fetched(response.status, await self._read(response), _max_age_seconds(response))
+            verb = "GET" if form is None else "POST"
+            async with self._session.request(verb, url, headers=headers, data=form, allow_redirects=False) as response:
+                body = await self._read(response)
+                return Fetched(response.status, body, _max_age_seconds(response), response.headers.get("Retry-After"))
         except TimeoutError:
             raise FetchFailed("timeout") from None
         except (aiohttp.ClientError, OSError):

@@ -71,6 +71,10 @@ class Metrics:
         self.receive_to_effect_seconds = lag(
             "receive_to_effect_seconds", "From the receipt of a notification to its effect", ("platform",)
         )
+        self.lookups = count(
+            "lookups", "Questions to the platforms' APIs, by what came of them", ("platform", "kind", "outcome")
+        )
+        self.lookup_seconds = time("lookup_seconds", "From a question to a platform's API to its answer", ("platform",))
         self.entitlement_changes = count("entitlement_changes", "Entitlements changed, by event type", ("type",))
 
         self.deliveries = count("deliveries", "Attempts to tell a subscriber", ("outcome",))

@@ -5,23 +5,19 @@ breaks our own code is tried again alone and dies visibly after `work.max_attemp
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import assert_never
+from dataclasses import replace
 
 import structlog
 
-from config.settings import App
-from handlers import ids as identify
-from handlers.errors import Rejected
-from handlers.platforms import PLATFORMS
-from schemas.entry import Entry, Said, Source
-from schemas.meaning import Confirm, Ignored, Meaning, Normalized, Quarantined
-from schemas.resources import Event, NotificationStatus
+from handlers.revise import Origin, revise
+from schemas.entry import Entry
+from schemas.resources import Event
 from worker.commit import Bookkeeper
 from worker.runtime import QueueUnavailable, Runtime
 from worker.store import inbox
 from worker.store.engine import StoreUnavailable
-from worker.store.inbox import Outcome, Stored
+from worker.store.inbox import Claimed, Outcome
+from worker.understand import Understood, broken, understand
 
 ALARMS = frozenset({"unsubscribed"})
 """Reasons of a quarantine after which notifications stop coming until somebody acts."""
@@ -29,31 +25,20 @@ ALARMS = frozenset({"unsubscribed"})
 LINES = {
     "processed": "process.decided",
     "ignored": "process.decided",
+    "looking_up": "process.looking_up",
     "quarantined": "process.quarantined",
     "failed": "process.failed",
 }
 """How the canonical line of a notification is called, by what became of it."""
 
+PARTLY = "partly_decided"
+"""The station of a notification that took effect while something it needs was not looked up yet. It goes once all is
+known: what stays marked may be understood anew, all else was understood for good."""
+
+LOOKED_UP = "looked_up:"
+"""How the stations of a notification begin that was told something by its platform's API: `looked_up:orders`."""
+
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Understood:
-    """A notification with what it means.
-
-    Attributes:
-        picked_at: Unix seconds at which a worker took it up.
-        events: what followed from it, once decided.
-        error: the name of what broke, if our own code did.
-    """
-
-    row: Stored
-    picked_at: float
-    status: NotificationStatus = "accepted"
-    reason: str | None = None
-    entries: tuple[Entry, ...] = ()
-    events: tuple[Event, ...] = ()
-    error: str | None = None
 
 
 def process(runtime: Runtime, ids: Sequence[str]) -> None:
@@ -66,16 +51,18 @@ def process(runtime: Runtime, ids: Sequence[str]) -> None:
     Raises:
         StoreUnavailable: nothing was changed; the rows stay accepted and will be queued again.
     """
-    understood = _understand_all(runtime, ids)
-    if not understood:
+    with runtime.store.read() as connection:
+        rows = inbox.load(connection, ids)
+    if not rows:
         return  # a second hint at what is finished must not wait for the write lock
+    understood = understand(runtime, rows)
     try:
         _commit(runtime, understood)
     except StoreUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a row makes the database say, the others must go on
         if len(understood) < 2:
-            _commit(runtime, [_broken(each, error) for each in understood])
+            _commit(runtime, [broken(each, error) for each in understood])
             return
         # The database refused what one of them made. Each alone, and only the guilty one pays.
         for each in understood:
@@ -98,71 +85,17 @@ def count_changes(runtime: Runtime, events: Iterable[Event]) -> None:
             runtime.metrics.entitlement_changes.labels(event.type).inc()
 
 
-def _understand_all(runtime: Runtime, ids: Sequence[str]) -> list[Understood]:
-    """Read and normalize outside of any write transaction: nobody waits for our thinking."""
-    with runtime.store.read() as connection:
-        rows = inbox.load(connection, ids)
-    return [_understand(runtime, row) for row in rows]
-
-
-def _understand(runtime: Runtime, row: Stored) -> Understood:
-    blank = Understood(row, picked_at=runtime.clock())
-    try:
-        meaning = _meaning(row, runtime.settings.apps.get(row.app))
-        return _confirmed(runtime, blank, meaning) if isinstance(meaning, Confirm) else _tied(blank, meaning)
-    except Rejected as refused:
-        return replace(blank, status="quarantined", reason=refused.reason)
-    except Exception as error:  # noqa: BLE001 - a row that breaks us is kept, counted and shown, never lost
-        return _broken(blank, error)
-
-
-def _meaning(row: Stored, app: App | None) -> Normalized:
-    section = app.platform(row.platform) if app else None
-    if section is None:
-        return Quarantined("not_configured")
-    platform = PLATFORMS[row.platform]
-    meaning: Normalized = platform.normalize(platform.read(row.body, row.headers), {}, settings=section)
-    return meaning
-
-
-def _confirmed(runtime: Runtime, blank: Understood, confirm: Confirm) -> Understood:
-    """Confirm a subscription if the app wants that done; else an operator finds token and address in the API."""
-    amazon = runtime.settings.apps[blank.row.app].amazon
-    if amazon is not None and amazon.auto_confirm and runtime.visit(confirm):
-        return replace(blank, status="ignored", reason="subscription_confirmed")
-    return replace(blank, status="quarantined", reason="confirm_subscription")
-
-
-def _tied(blank: Understood, meaning: Meaning | Ignored | Quarantined) -> Understood:
-    """Tie what was said to where it was said."""
-    match meaning:
-        case Meaning(said=said, unlearned=unlearned):
-            entries = tuple(_entry(blank.row, one, position) for position, one in enumerate(said))
-            missing = ",".join(sorted({lookup.kind for lookup in unlearned}))
-            reason = f"not_looked_up:{missing}" if missing else None
-            return replace(blank, status="processed", reason=reason, entries=entries)
-        case Ignored(reason=reason):
-            return replace(blank, status="ignored", reason=reason)
-        case Quarantined(reason=reason):
-            return replace(blank, status="quarantined", reason=reason)
-        case _:
-            assert_never(meaning)
-
-
-def _entry(row: Stored, said: Said, position: int) -> Entry:
-    source = Source(notification=row.id, notification_id=row.notification_id, type=row.type)
-    entry_id = identify.make("ent", row.id, position)
-    return Entry(**dict(said), id=entry_id, app=row.app, platform=row.platform, source=source)
-
-
 def _commit(runtime: Runtime, understood: Sequence[Understood]) -> None:
     """Decide one after the other, and write it all at once; then say so."""
     now = runtime.clock()
     with runtime.store.write() as connection:
         claimed = inbox.claim(connection, [each.row.id for each in understood])
-        mine = [each for each in understood if each.row.id in claimed]
-        keeper = Bookkeeper(connection, [e for each in mine for e in each.entries], now_ms=int(now * 1000))
-        decided = [_decide(runtime, keeper, each) for each in mine]
+        # Whoever made another attempt meanwhile knew as much, and wrote it: to decide on the older state would undo it.
+        mine = [e for e in understood if e.row.id in claimed and e.row.attempts == claimed[e.row.id].attempts]
+        held = inbox.said_before(connection, [each.row.id for each in mine])
+        tied = [_tied(each, claimed[each.row.id], held.get(each.row.id, ())) for each in mine]
+        keeper = Bookkeeper(connection, [e for each in tied for e in each.entries], now_ms=int(now * 1000))
+        decided = [_decide(runtime, keeper, each) for each in tied]
         deliveries = keeper.write()
         inbox.finish(connection, [_outcome(runtime, each, now) for each in decided], now_ms=int(now * 1000))
     for each in decided:
@@ -170,42 +103,78 @@ def _commit(runtime: Runtime, understood: Sequence[Understood]) -> None:
     hint_deliveries(runtime, deliveries)
 
 
+def _tied(each: Understood, claimed: Claimed, held: Sequence[Entry]) -> Understood:
+    """Tie what is said to where it was said: as the first word, as a better one, or as a repetition that adds nothing.
+
+    What was understood for good is not said anew, however often it is replayed: a platform's API answers for the
+    present, and tells nothing of a moment that is long past.
+    """
+    row = replace(each.row, stations=claimed.stations)
+    each = replace(each, row=row)
+    if each.error or each.status == "quarantined":
+        return each
+    if held and PARTLY not in claimed.stations:
+        done = each if each.status == "ignored" else replace(each, status="processed", reason=None)
+        return replace(done, entries=tuple(held), repeated=True, partly=False)
+    origin = Origin(row.app, row.platform, row.id, row.notification_id, row.type)
+    knew = {station.removeprefix(LOOKED_UP) for station in claimed.stations if station.startswith(LOOKED_UP)}
+    # Whoever knows less than the last time has nothing to add.
+    better = not held or not each.partly or knew <= each.answered
+    entries = revise(each.said, origin, held) if better else ()
+    return replace(each, entries=entries or tuple(held), repeated=not entries)
+
+
 def _decide(runtime: Runtime, keeper: Bookkeeper, each: Understood) -> Understood:
     if not each.entries:
         return each
     try:
-        return replace(each, events=keeper.tell(each.entries, runtime.settings.apps[each.row.app]))
-    except Exception as error:  # noqa: BLE001 - as in `_understand`
-        return _broken(each, error)
-
-
-def _broken(each: Understood, error: Exception) -> Understood:
-    """Keep what broke our own code for another try. The error's text may quote the body, so only its name is kept."""
-    return replace(each, status="accepted", entries=(), events=(), error=type(error).__name__)
+        decision = keeper.tell(each.entries, runtime.settings.apps[each.row.app])
+    except Exception as error:  # noqa: BLE001 - as in `understand`
+        return broken(each, error)
+    each = replace(each, events=decision.events)
+    wrong = keeper.contradictions(each.entries) if each.repeated else decision.contradictions
+    if not wrong:
+        return each
+    return replace(each, status="quarantined", reason="money_contradicts", detail="; ".join(wrong))
 
 
 def _outcome(runtime: Runtime, each: Understood, now: float) -> Outcome:
-    row = each.row
+    row, settings = each.row, runtime.settings
     attempts = row.attempts + 1
-    dead = each.error is not None and attempts >= runtime.settings.work.max_attempts
-    since = row.received_at_ms / 1000
-    stations = {
-        **row.stations,
-        "picked_up": round((each.picked_at - since) * 1000, 3),
-        "decided": round((runtime.clock() - since) * 1000, 3),
-    }
-    reason = f"error:{each.error}" if each.error else each.reason
-    retry_at = now + runtime.settings.work.sweep_after_seconds * 2 ** min(attempts, 10)
-    return Outcome(row.id, "dead" if dead else each.status, reason, attempts, stations, int(retry_at * 1000))
+    # What was asked for again and again has not failed so often.
+    attempts_max = settings.work.max_attempts + (settings.lookups.max_attempts if PARTLY in row.stations else 0)
+    retry_at = each.retry_at or now + settings.work.sweep_after_seconds * 2 ** min(attempts, 10)
+    return Outcome(
+        id=row.id,
+        status="dead" if each.error and attempts >= attempts_max else each.status,
+        reason=f"error:{each.error}" if each.error else each.reason,
+        detail=each.detail,
+        attempts=attempts,
+        stations=_stations(runtime, each),
+        retry_at_ms=int(retry_at * 1000),
+    )
+
+
+def _stations(runtime: Runtime, each: Understood) -> dict[str, float]:
+    """Write down when it came how far, and whether something is left to learn."""
+    since = each.row.received_at_ms / 1000
+    picked_up, decided = (round((at - since) * 1000, 3) for at in (each.picked_at, runtime.clock()))
+    stations = {**each.row.stations, "picked_up": picked_up, "decided": decided}
+    if each.error:
+        return stations
+    learned = {f"{LOOKED_UP}{kind}": decided for kind in sorted(each.answered)}
+    known = {**learned, **{name: at for name, at in stations.items() if name != PARTLY}}
+    return {PARTLY: stations.get(PARTLY, decided), **known} if each.partly else known
 
 
 def _report(runtime: Runtime, each: Understood) -> None:
     """Write the canonical line of one notification, and count it."""
     row, metrics, now = each.row, runtime.metrics, runtime.clock()
-    status = "failed" if each.error else each.status
+    status = "failed" if each.error else "looking_up" if each.status == "accepted" else each.status
     metrics.processed.labels(row.platform, status).inc()
     metrics.process_seconds.labels(row.platform).observe(now - each.picked_at)
-    metrics.receive_to_effect_seconds.labels(row.platform).observe(now - row.received_at_ms / 1000)
+    if PARTLY not in row.stations:  # else it took effect long ago
+        metrics.receive_to_effect_seconds.labels(row.platform).observe(now - row.received_at_ms / 1000)
     count_changes(runtime, each.events)
     alarming = each.error is not None or each.reason in ALARMS
     write = log.error if alarming else log.warning if status == "quarantined" else log.info

@@ -1,12 +1,13 @@
 """What every station of a running process shares, made once in `worker/bootstrap.py` and handed down."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from config.settings import Settings
 from schemas.meaning import Confirm
 from worker.confirm import visit
+from worker.lookups import Question
 from worker.metrics import Metrics
 from worker.store.engine import Store
 
@@ -27,6 +28,48 @@ class Queue(Protocol):
         ...
 
 
+class Lookups(Protocol):
+    """Who asks the platforms' APIs for what notifications leave out."""
+
+    def can_ask(self, app: str, platform: str, kind: str) -> bool:
+        """Tell whether an app has what it takes to ask for this."""
+        ...
+
+    def reopens_at(self, app: str, platform: str) -> float:
+        """Tell from when on, in Unix seconds, a question can be answered."""
+        ...
+
+    def ask(self, questions: Iterable[Question]) -> Mapping[Question, Any]:
+        """Give the facts that came in time."""
+        ...
+
+    def close(self) -> None:
+        """Give back what was opened."""
+        ...
+
+
+class NoLookups:
+    """Ask nobody: what notifications leave out stays unknown."""
+
+    def can_ask(self, app: str, platform: str, kind: str) -> bool:  # noqa: ARG002 - as whoever can
+        """Tell that nothing can be asked."""
+        return False
+
+    def reopens_at(self, app: str, platform: str) -> float:  # noqa: ARG002 - as whoever can
+        """Tell that there is nothing to wait for."""
+        return 0.0
+
+    def ask(self, questions: Iterable[Question]) -> Mapping[Question, Any]:  # noqa: ARG002 - as whoever can
+        """Learn nothing."""
+        return {}
+
+    def close(self) -> None:
+        """Give nothing back."""
+
+
+NOBODY: Final = NoLookups()
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """The parts of one process.
@@ -34,6 +77,7 @@ class Runtime:
     Attributes:
         clock: reads Unix seconds; the only clock that stations may read.
         visit: confirms an SNS subscription where the configuration asks for it.
+        lookups: asks the platforms' APIs where the configuration has credentials for them.
     """
 
     settings: Settings
@@ -42,3 +86,4 @@ class Runtime:
     metrics: Metrics
     clock: Callable[[], float]
     visit: Callable[[Confirm], bool] = visit
+    lookups: Lookups = NOBODY

@@ -1,4 +1,4 @@
-"""What Amazon Appstore posts: a Real-Time Notification inside the envelope of an SNS message.
+"""What Amazon Appstore posts: a Real-Time Notification inside the envelope of an SNS message; and what it answers.
 
 Only what the signature covers, or is needed to check it, is declared. `MessageAttributes`, `UnsubscribeURL`
 and all headers are unsigned, so they have no field here and nothing can be decided from them.
@@ -17,6 +17,8 @@ OneLine = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{0,4096}$"
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 """Documented are at most 200 characters; an empty one names nothing."""
+Millis = Annotated[int, Field(ge=0, lt=10**13)]
+"""Unix milliseconds."""
 
 
 class SnsMessage(Foreign):
@@ -67,8 +69,9 @@ class AppstoreNotification(Foreign):
     """Amazon's id of the customer within this app, which its SDK gives the app; not one the app made up."""
     receipt_id: Id | None = Field(default=None, alias="receiptId", repr=False)
     """One for the whole life of a subscription: renewals keep it."""
-    related_receipts: dict[str, Any] | None = Field(default=None, alias="relatedReceipts", repr=False)
-    timestamp_ms: int | None = Field(default=None, alias="timestamp", ge=0, lt=10**13)
+    related_receipts: Any = Field(default=None, alias="relatedReceipts", repr=False)
+    """A map; where it is empty, iap-rvs-for-tiered-subs.html calls it an array."""
+    timestamp_ms: Millis | None = Field(default=None, alias="timestamp")
     beta_product_transaction: bool | None = Field(default=None, alias="betaProductTransaction")
     """True: made in Live App Testing."""
 
@@ -86,3 +89,26 @@ class AmazonPayload(Foreign):
     """The envelope's `Timestamp`, Unix milliseconds."""
     notification: AppstoreNotification | None = None
     flaw: str = ""
+
+
+class AppstoreReceipt(Foreign):
+    """What the Receipt Verification Service says of a receipt, as it is when asked.
+
+    developer.amazon.com/docs/in-app-purchasing/iap-rvs-for-android-apps.html, and iap-rvs-for-tiered-subs.html for
+    `cancelReason`. It names no price, no renewal and no user.
+    """
+
+    product_id: Id | None = Field(default=None, alias="productId")
+    """Of a subscription: the parent SKU, which cannot be bought itself."""
+    term_sku: Id | None = Field(default=None, alias="termSku")
+    """Of a subscription: the SKU that was bought, one per term."""
+    product_type: str | None = Field(default=None, alias="productType")
+    purchase_date_ms: Millis | None = Field(default=None, alias="purchaseDate")
+    """Of a subscription: when it was first bought, however often it was renewed."""
+    renewal_date_ms: Millis | None = Field(default=None, alias="renewalDate")
+    """When it has to be paid for again; null with auto-renewal off."""
+    cancel_date_ms: Millis | None = Field(default=None, alias="cancelDate")
+    """When it ended. With auto-renewal off, when it will: where `renewalDate` would be, so perhaps in the future."""
+    cancel_reason: int | None = Field(default=None, alias="cancelReason")
+    grace_period_end_date_ms: Millis | None = Field(default=None, alias="gracePeriodEndDate")
+    quantity: int | None = Field(default=None, ge=0, le=1_000_000)

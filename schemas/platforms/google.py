@@ -75,3 +75,16 @@ class VoidedPurchaseNotification(_Rtdn):
     """1: subscription, 2: one-time."""
     refund_type: int
     """1: full, 2: some units of a multi-quantity purchase."""
+
+
+class PendingRefundReviewNotification(_Rtdn):
+    """Hold a question: the customer's bank wants the money back, and Google asks what the app says to it.
+
+    Its `pendingRefundToken` is left unread: it is the key to answering, and what is not read leaks nowhere.
+    """
+
+    order_id: Id
+    refund_reason: int | None = None
+    """7: chargeback; no other number is documented."""
+    obfuscated_account_id: Id | None = None
+    """What the app gave Google Play for its user's id."""

@@ -1,82 +1,58 @@
-"""What Stripe sends: snapshot and thin events, and of the objects inside them what concerns purchases.
+"""What Stripe sends: snapshot and thin events, and of the objects inside them those that move money.
 
 A snapshot is rendered once, with the API version its endpoint was created with, so old shapes live for years:
 
-- until 2022-11-15 a charge embeds its refunds (`refunds.data`); since then it tells only their sum;
-- until 2025-03-31 (basil) a charge names its `invoice`, and an invoice its `charge`, `payment_intent` and
-  `subscription`; since then `parent.subscription_details` names the subscription, and payments are
-  `invoice_payment` objects of their own.
+- until 2022-11-15 a charge embeds its refunds (`refunds.data`), and a payment intent its charges; since then a charge
+  tells only the sum, and a payment intent names its `latest_charge`;
+- until 2025-03-31 (basil) charges and payment intents name their `invoice`.
 
 The models hold both, and every reader looks at which fields are there: the shapes never contradict each
 other, while version strings gain words. Sources: https://docs.stripe.com/changelog, https://docs.stripe.com/api.
 """
 
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import Field
 
 from schemas.base import Foreign
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-Item = TypeVar("Item")
-
-
-def _unexpanded(value: Any) -> Any:
-    """Take the id of an object that was expanded in place. https://docs.stripe.com/expand."""
-    return value.get("id") if isinstance(value, dict) else value
-
-
-def _words(value: Any) -> str | None:
-    """Read a decoration: text, or nothing. Its shape never stands in the way of the money it decorates."""
-    return value if isinstance(value, str) and value else None
-
-
-def _texts(value: Any) -> dict[str, str]:
-    """Read metadata: pairs of text, or nothing (PHP senders write an empty object as `[]`)."""
-    pairs = value.items() if isinstance(value, dict) else ()
-    return {key: text for key, text in pairs if isinstance(text, str) and text}
+from schemas.platforms.stripe_fields import (
+    Amount,
+    Currency,
+    Id,
+    Listing,
+    Moment,
+    Pairs,
+    Ref,
+    Seconds,
+    Texts,
+    Words,
+    pairs,
+    words,
+)
 
 
-def _pairs(value: Any) -> dict[str, Any]:
-    """Read an optional object whose inside is decoration."""
-    return value if isinstance(value, dict) else {}
+class _Event(Foreign):
+    id: Id
+    type: Id
+    livemode: bool
+    account: Words = None
+    """The connected account, on events of Connect."""
+    context: Words = None
+    """The account as an organization names it: `platform/connected`. https://docs.stripe.com/context."""
+
+    @property
+    def connected_account(self) -> str | None:
+        """Name the connected account on which it happened; None: the endpoint's own account, or one it organizes."""
+        platform, _, connected = (self.context or "").rpartition("/")
+        return self.account or (connected if platform else None)
 
 
-def _instant(value: Any) -> int:
-    """Read the ISO 8601 time of a thin event as Unix milliseconds, without a float."""
-    if not isinstance(value, str):
-        raise ValueError("not text")  # noqa: TRY004 - pydantic turns only ValueError into its own error
-    moment = datetime.fromisoformat(value)
-    if moment.tzinfo is None:
-        raise ValueError("no time zone")
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
-
-
-Id = Annotated[str, StringConstraints(min_length=1, max_length=255)]
-"""Stripe's ids fit in 255 characters: https://docs.stripe.com/upgrades#what-changes-does-stripe-consider-to-be-backwards-compatible."""
-Ref = Annotated[Id, BeforeValidator(_unexpanded)]
-Words = Annotated[str | None, BeforeValidator(_words)]
-Texts = Annotated[dict[str, str], BeforeValidator(_texts)]
-Pairs = Annotated[dict[str, Any], BeforeValidator(_pairs)]
-Seconds = Annotated[int, Field(ge=0, le=253_402_300_799)]
-"""Unix seconds until the year 9999."""
-Amount = Annotated[int, Field(ge=0, le=10**15)]
-"""Minor units. Stripe's largest have twelve digits; the bound keeps sums within 64 bits."""
-Currency = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z]{3}$", to_lower=True)]
-
-
-class SnapshotEvent(Foreign):
+class SnapshotEvent(_Event):
     """An event with its object inside. https://docs.stripe.com/api/events/object."""
 
     object: Literal["event"]
-    id: Id
-    type: Id
     created: Seconds
-    livemode: bool
     api_version: Words = None
-    account: Words = None
-    """The connected account, on events of Connect."""
     data: Any = None
 
     @property
@@ -87,32 +63,24 @@ class SnapshotEvent(Foreign):
     @property
     def subject(self) -> Any:
         """Find the object that the event is about."""
-        return self.data.get("object") if isinstance(self.data, dict) else None
+        return pairs(self.data).get("object")
+
+    @property
+    def before(self) -> dict[str, Any]:
+        """Tell the earlier values of what changed. https://docs.stripe.com/api/events/object#event_object-data."""
+        return pairs(pairs(self.data).get("previous_attributes"))
 
 
-class ThinEvent(Foreign):
+class ThinEvent(_Event):
     """An event that only names its object, to be fetched. https://docs.stripe.com/api/v2/core/events/object."""
 
     object: Literal["v2.core.event"]
-    id: Id
-    type: Id
-    created: Annotated[int, Field(ge=0), BeforeValidator(_instant)]
-    """Unix milliseconds, sent as ISO 8601."""
-    livemode: bool
-    account: Words = None
-    """As in a snapshot."""
+    created: Moment
 
     @property
     def created_ms(self) -> int:
         """Tell when it happened."""
         return self.created
-
-
-class Listing(Foreign, Generic[Item]):
-    """A list inside an object: its first page. https://docs.stripe.com/api/pagination."""
-
-    data: Annotated[tuple[Item, ...], Field(strict=False)]
-    has_more: bool = False
 
 
 class Refund(Foreign):
@@ -141,11 +109,24 @@ class Refund(Foreign):
     @property
     def reference(self) -> str | None:
         """Find what the customer's bank can trace the money by: `destination_details.<type>.reference`."""
-        return _words(self._destination.get("reference"))
+        return words(self._destination.get("reference"))
+
+    @property
+    def reference_type(self) -> str | None:
+        """Tell which number the reference is, on cards: that of the acquirer (ARN), the trace (STAN), the retrieval.
+
+        Source: https://support.stripe.com/questions/how-to-trace-a-refund-using-reference-numbers.
+        """
+        return words(self._destination.get("reference_type"))
+
+    @property
+    def reference_status(self) -> str | None:
+        """Tell whether the bank has given the reference: `pending`, `available` or `unavailable`."""
+        return words(self._destination.get("reference_status"))
 
     @property
     def _destination(self) -> dict[str, Any]:
-        return _pairs(self.destination_details.get(str(self.destination_details.get("type"))))
+        return pairs(self.destination_details.get(str(self.destination_details.get("type"))))
 
 
 class Charge(Foreign):
@@ -176,7 +157,7 @@ class Charge(Foreign):
     @property
     def partly_captured(self) -> bool:
         """Tell whether less was taken than was authorized."""
-        return self.amount_paid != self.amount
+        return self.amount_paid < self.amount
 
     @property
     def embedded_refunds(self) -> tuple[Refund, ...]:
@@ -210,6 +191,53 @@ class Dispute(Foreign):
     payment_intent: Ref | None = None
     created: Seconds | None = None
     reason: Words = None
+    balance_transactions: Any = None
+
+    @property
+    def kept_the_money(self) -> bool:
+        """Tell whether it took money out of the account's balance and put none back.
+
+        Amounts of balance transactions are in the account's own currency: only their signs are read.
+        """
+        moves = self.balance_transactions if isinstance(self.balance_transactions, list) else ()
+        amounts = [amount for move in moves if isinstance(amount := pairs(move).get("amount"), int)]
+        return any(amount < 0 for amount in amounts) and not any(amount > 0 for amount in amounts)
+
+
+class FraudWarning(Foreign):
+    """A bank's word that a charge may be fraud. https://docs.stripe.com/api/radar/early_fraud_warnings/object."""
+
+    object: Literal["radar.early_fraud_warning"]
+    id: Id
+    charge: Ref | None = None
+    payment_intent: Ref | None = None
+    fraud_type: Words = None
+
+
+class Review(Foreign):
+    """A person's look at a payment. https://docs.stripe.com/api/radar/reviews/object."""
+
+    object: Literal["review"]
+    id: Id
+    charge: Ref | None = None
+    payment_intent: Ref | None = None
+    closed_reason: Words = None
+
+
+class PaymentIntent(Foreign):
+    """A payment from the wish to the money. https://docs.stripe.com/api/payment_intents/object."""
+
+    object: Literal["payment_intent"]
+    id: Id
+    amount_received: Amount = 0
+    invoice: Ref | None = None
+    latest_charge: Ref | None = None
+    charges: Pairs = Field(default_factory=dict)
+
+    @property
+    def was_tried(self) -> bool:
+        """Tell whether any charge was ever made for it: `latest_charge`, or `charges` until 2022-11-15."""
+        return bool(self.latest_charge or self.charges.get("data"))
 
 
 class CheckoutSession(Foreign):
@@ -228,157 +256,3 @@ class CheckoutSession(Foreign):
     payment_intent: Ref | None = None
     subscription: Ref | None = None
     metadata: Texts = Field(default_factory=dict)
-
-
-class Payment(Foreign):
-    """What an invoice payment is made of. A charge is named only if no payment intent stands before it."""
-
-    type: str
-    charge: Ref | None = None
-    payment_intent: Ref | None = None
-
-
-class InvoicePayment(Foreign):
-    """The tie between an invoice and its money since basil. https://docs.stripe.com/api/invoice-payment/object."""
-
-    invoice: Ref | None = None
-    status: Words = None
-    payment: Payment
-
-
-class _PriceDetails(Foreign):
-    price: Ref | None = None
-    product: Ref | None = None
-
-
-class _Pricing(Foreign):
-    price_details: _PriceDetails | None = None
-
-
-class _Price(Foreign):
-    id: Id | None = None
-    product: Ref | None = None
-
-
-class _Period(Foreign):
-    start: Seconds
-    end: Seconds
-
-
-class Line(Foreign):
-    """One line of an invoice. https://docs.stripe.com/api/invoice-line-item/object."""
-
-    amount: int = 0
-    quantity: Annotated[int, Field(ge=0, le=10**9)] | None = None
-    period: _Period | None = None
-    pricing: _Pricing | None = None
-    price: _Price | None = None
-    plan: _Price | None = None
-    metadata: Texts = Field(default_factory=dict)
-
-    @property
-    def ends(self) -> int:
-        """Tell when what the line paid for ends; 0: it says nothing, or names a moment."""
-        return self.period.end if self.period and self.period.end > self.period.start else 0
-
-    @property
-    def product_id(self) -> str | None:
-        """Name what was sold: basil's `pricing`, else the older `price` or `plan`; product before price."""
-        details = self.pricing and self.pricing.price_details
-        old = self.price or self.plan
-        names = (details and details.product, old and old.product, details and details.price, old and old.id)
-        return next((name for name in names if name), None)
-
-
-class _SubscriptionDetails(Foreign):
-    subscription: Ref | None = None
-    metadata: Texts = Field(default_factory=dict)
-
-
-class _Parent(Foreign):
-    subscription_details: _SubscriptionDetails | None = None
-
-
-class _StatusTransitions(Foreign):
-    paid_at: Seconds | None = None
-
-
-_NOTHING = _SubscriptionDetails()
-
-
-class Invoice(Foreign):
-    """One period or one sale, billed. https://docs.stripe.com/api/invoices/object."""
-
-    object: Literal["invoice"]
-    id: Id
-    amount_paid: Amount
-    currency: Currency
-    created: Seconds | None = None
-    customer: Ref | None = None
-    charge: Ref | None = None
-    payment_intent: Ref | None = None
-    subscription: Ref | None = None
-    subscription_details: _SubscriptionDetails | None = None
-    parent: _Parent | None = None
-    status_transitions: _StatusTransitions | None = None
-    metadata: Texts = Field(default_factory=dict)
-    lines: Listing[Line] = Listing[Line](data=())
-    payments: Listing[InvoicePayment] | None = None
-
-    @property
-    def subscription_id(self) -> str | None:
-        """Name the subscription: `parent.subscription_details` since basil, `subscription` before."""
-        return self._details.subscription or self.subscription
-
-    @property
-    def paid_at(self) -> int | None:
-        """Tell when it was paid, in Unix seconds."""
-        return (self.status_transitions and self.status_transitions.paid_at) or self.created
-
-    @property
-    def main_line(self) -> Line:
-        """Pick the line that stands for the invoice: what runs longest, and of those what costs most.
-
-        A change of plan adds a negative line for the rest of the old one; one-time items have no period.
-        """
-        return max(self.lines.data, key=lambda line: (line.ends, line.amount), default=Line())
-
-    @property
-    def ends(self) -> int | None:
-        """Tell when the paid period ends; None where the invoice bills a period that was over (usage)."""
-        ends = self.main_line.ends
-        return ends if ends > (self.created or 0) else None
-
-    @property
-    def all_metadata(self) -> dict[str, str]:
-        """Merge metadata, the subscription's own snapshot over the line's over the invoice's."""
-        older = self.subscription_details or _NOTHING
-        return {**self.metadata, **self.main_line.metadata, **older.metadata, **self._details.metadata}
-
-    @property
-    def paid_payments(self) -> tuple[Payment, ...]:
-        """List the payments that made it paid, where they are embedded."""
-        payments = self.payments.data if self.payments else ()
-        return tuple(payment.payment for payment in payments if payment.status == "paid")
-
-    @property
-    def _details(self) -> _SubscriptionDetails:
-        return (self.parent and self.parent.subscription_details) or _NOTHING
-
-
-class _CancellationDetails(Foreign):
-    reason: Words = None
-
-
-class Subscription(Foreign):
-    """An agreement that is billed in periods. https://docs.stripe.com/api/subscriptions/object."""
-
-    object: Literal["subscription"]
-    id: Id
-    ended_at: Seconds | None = None
-    cancellation_details: _CancellationDetails | None = None
-
-    @property
-    def end_reason(self) -> str | None:
-        """Tell why it ended, in Stripe's words."""
-        return self.cancellation_details.reason if self.cancellation_details else None

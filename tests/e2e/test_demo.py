@@ -75,6 +75,19 @@ async def test_simulated_refund_is_real_to_the_service(platform, service):
     assert ("pro", "revoked") == (entitlement["key"], entitlement["status"])
 
 
+@pytest.mark.parametrize("platform", ["apple", "google", "stripe", "amazon"])
+async def test_simulated_coins_are_taken_back(platform, service):
+    """100 coins that are refunded are 100 units that the app's backend is told to take back, whoever sold them."""
+    code, (told,) = simulate(service.installation, platform, "consumable-refund")
+
+    assert (0, None, 100) == (code, told["ended"], told["clawed_back"])
+    (purchase,) = await service.every("/v1/purchases", user_id=told["user_id"])
+    assert (100, 100, "consumable") == (purchase["units"], purchase["units_clawed_back"], purchase["kind"])
+    events = await service.every("/v1/events", types="balance.clawed_back")
+    (balance,) = [e["data"]["balance"] for e in events if e["customer"] == {"user_id": told["user_id"]}]
+    assert ("com.demo.coins.100", 100) == (balance["product_id"], balance["units"])
+
+
 async def test_simulated_forgery_is_refused(service):
     """A forged story exits 0 because each of its forgeries is refused."""
     code, (told,) = simulate(service.installation, "apple", "forged")

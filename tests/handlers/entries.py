@@ -39,7 +39,7 @@ def acme(**policy: Any) -> App:
         products={
             ANNUAL: Product(entitlements=("pro",)),
             MONTHLY: Product(entitlements=("pro",)),
-            COINS: Product(kind="consumable"),
+            COINS: Product(kind="consumable", units=100),
             BUNDLE: Product(entitlements=("offline", "pro")),
         },
     )
@@ -58,6 +58,7 @@ def entry(
     *,
     aliases: Sequence[str] = (),
     lineage: Sequence[str] = (),
+    kin: Sequence[str] = (),
     refund: RefundFacts | None = None,
     reason: str | None = None,
     platform: PlatformName = "stripe",
@@ -66,7 +67,7 @@ def entry(
     **facts: Any,
 ) -> Entry:
     """Say one thing of a purchase; `said` tells apart what two notifications say in the same words."""
-    subject = Subject(purchase_id=purchase, aliases=tuple(aliases), lineage=tuple(lineage))
+    subject = Subject(purchase_id=purchase, aliases=tuple(aliases), lineage=tuple(lineage), kin=tuple(kin))
     content = (kind, on_day, subject, refund, reason, platform, environment, said, sorted(facts.items()))
     by_app = kind in (K.TOLD, K.LAPSED)
     return Entry(
@@ -158,6 +159,12 @@ class Story:
         """List the amounts that subscribers were told went back, in the order of telling."""
         told = [event.data.refund for event in self.events if event.type == "refund.succeeded"]
         return [refund.amount for refund in told if refund]
+
+    @property
+    def balance(self) -> int:
+        """Add what balance events took, as a subscriber would: below zero, as nobody bought anything before."""
+        signs = {"balance.clawed_back": -1, "balance.restored": 1}
+        return sum(signs[e.type] * e.data.balance.units for e in self.events if e.data.balance)
 
     @property
     def only(self) -> Purchase:

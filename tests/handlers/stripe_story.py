@@ -44,7 +44,12 @@ REFUND: dict[str, Any] = {
     "created": REFUNDED,
     "currency": "eur",
     "destination_details": {
-        "card": {"reference": "74627884", "reference_status": "available", "type": "refund"},
+        "card": {
+            "reference": "74627884",
+            "reference_status": "available",
+            "reference_type": "acquirer_reference_number",
+            "type": "refund",
+        },
         "type": "card",
     },
     "metadata": {},
@@ -155,6 +160,49 @@ SUBSCRIPTION: dict[str, Any] = {
     "ended_at": ENDS,
     "status": "canceled",
 }
+WARNING: dict[str, Any] = {
+    "id": "issfr_1Annual",
+    "object": "radar.early_fraud_warning",
+    "actionable": True,
+    "charge": "ch_3Annual",
+    "created": REFUNDED,
+    "fraud_type": "made_with_stolen_card",
+    "livemode": True,
+    "payment_intent": "pi_3Annual",
+}
+REVIEW: dict[str, Any] = {
+    "id": "prv_1Annual",
+    "object": "review",
+    "charge": "ch_3Annual",
+    "closed_reason": "refunded_as_fraud",
+    "created": BOUGHT,
+    "open": False,
+    "opened_reason": "rule",
+    "payment_intent": "pi_3Annual",
+    "reason": "refunded_as_fraud",
+}
+CANCELED_PAYMENT: dict[str, Any] = {
+    "id": "pi_3Annual",
+    "object": "payment_intent",
+    "amount": 12000,
+    "amount_capturable": 0,
+    "amount_received": 0,
+    "cancellation_reason": "requested_by_customer",
+    "currency": "eur",
+    "latest_charge": "ch_3Annual",
+    "status": "canceled",
+}
+CREDIT_NOTE: dict[str, Any] = {
+    "id": "cn_1Annual",
+    "object": "credit_note",
+    "amount": 12000,
+    "currency": "eur",
+    "customer": "cus_Ada",
+    "invoice": "in_1Annual",
+    "refunds": [{"amount_refunded": 12000, "refund": "re_3Annual", "type": "refund"}],
+    "status": "issued",
+    "type": "post_payment",
+}
 GENUINE: Mapping[str, dict[str, Any]] = {
     "refund.created": REFUND,
     "charge.refunded": {**CHARGE, "amount_refunded": 12000, "refunded": True},
@@ -165,6 +213,12 @@ GENUINE: Mapping[str, dict[str, Any]] = {
     "invoice.payment_succeeded": OLD_INVOICE,
     "invoice_payment.paid": INVOICE_PAYMENT,
     "customer.subscription.deleted": SUBSCRIPTION,
+    "customer.subscription.updated": {**SUBSCRIPTION, "status": "unpaid", "ended_at": None},
+    "radar.early_fraud_warning.created": WARNING,
+    "review.closed": REVIEW,
+    "charge.expired": {**CHARGE, "captured": False},
+    "payment_intent.canceled": CANCELED_PAYMENT,
+    "credit_note.created": CREDIT_NOTE,
 }
 CREATED = REFUNDED + 2
 

@@ -224,10 +224,18 @@ def test_the_receipt_is_asked_for(appstore: Appstore) -> None:
     assert expected == PLATFORM.needs(appstore.verify(appstore.rtn("SUBSCRIPTION_CANCELLED")))
 
 
+def test_a_test_is_looked_for_in_production_and_in_the_sandbox(appstore: Appstore) -> None:
+    """Live App Testing is known to the production service, App Tester to the Cloud Sandbox: both are asked."""
+    key = f"{USER}/{RECEIPT}"
+    shot = appstore.rtn("SUBSCRIPTION_CANCELLED", betaProductTransaction=True)
+
+    assert (Lookup("rvs", key), Lookup("rvs_sandbox", key)) == PLATFORM.needs(appstore.verify(shot))
+
+
 def test_what_has_no_effect_needs_nothing(appstore: Appstore) -> None:
     """Ignored types, unknown types and confirmations ask for nothing."""
     shots = (
-        appstore.rtn("SUBSCRIPTION_AUTO_RENEWAL_OFF"),
+        appstore.rtn("SUBSCRIPTION_AUTO_RENEWAL_ON"),
         appstore.rtn("SUBSCRIPTION_PAUSED"),
         appstore.rtn("SUBSCRIPTION_RENEWED", appUserId=None),
         appstore.simulator.subscription_confirmation(NOW),

@@ -125,18 +125,43 @@ def test_a_chargeback_has_words_of_its_own():
         status: f"chargeback.{word}"
         for status, word in (("pending", "opened"), ("succeeded", "lost"), ("reversed", "won"))
     } == {**CHARGEBACK_EVENTS}
-    assert event_type("chargeback", "failed") is None
+    assert event_type(went("dp_1", "failed", type="chargeback")) is None
     assert [] == told([], [went("dp_1", "canceled", type="chargeback")])
 
 
 def test_every_state_of_a_refund_has_an_event():
     """No refund changes in silence."""
     assert set(get_args(RefundStatus)) == REFUND_EVENTS.keys()
-    assert "refund.requested" == event_type("refund", "to_issue")
+    assert "refund.requested" == event_type(went("re_1", "to_issue"))
+
+
+def test_a_declined_request_is_no_canceled_refund():
+    """Both are on record as canceled; only the one that was asked for and refused is told as declined."""
+    assert "refund.declined" == event_type(went("re_1", "canceled", failed_reason="declined"))
+    assert "refund.canceled" == event_type(went("re_1", "canceled", failed_reason="merchant_request"))
+    assert "refund.failed" == event_type(went("re_1", "failed", failed_reason="declined"))
+
+
+def test_money_that_contradicts_the_price_is_not_told():
+    """Nobody hears of a sum that cannot be true; once it can, it is news."""
+    doubtful = went("re_1", "succeeded", 1500, contradiction="1500 of 1000 usd")
+
+    assert [] == told([], [doubtful])
+    assert [("refund.succeeded", "re_1")] == told([doubtful], [went("re_1", "succeeded", 1500)])
+
+
+def test_more_pieces_under_the_same_name_are_told():
+    """A second seat or piece that went back under the first one's name is news."""
+    one = went("1000", "succeeded", None, quantity=1, scope="quantity")
+
+    assert [("refund.succeeded", "1000")] == told(
+        [one], [went("1000", "succeeded", None, quantity=2, scope="quantity")]
+    )
+    assert [] == told([one], [one])
 
 
 def test_an_event_shows_the_purchase_that_changed():
-    """Of the purchases behind an entitlement the newest changed one is shown; none if none of them changed."""
+    """Of the purchases behind an entitlement the newest among these is shown; none if none of them is."""
 
     def purchase(name: str, *keys: str) -> Purchase:
         return Purchase(
@@ -146,5 +171,5 @@ def test_an_event_shows_the_purchase_that_changed():
     stands = held("active", purchases=("pur_3", "pur_2", "pur_1"))
     first, second, other = purchase("pur_1", "pro"), purchase("pur_2", "pro"), purchase("pur_3", "coins")
 
-    assert second == purchase_behind(stands, [first, second, other], "pro")
-    assert purchase_behind(stands, [other], "pro") is None
+    assert second == purchase_behind(stands, [first, second, other])
+    assert purchase_behind(stands, [other]) is None

@@ -1,167 +1,39 @@
-"""What Apple's notifications mean for purchases: the table, the money, and what waits for a person.
+"""What Apple's notifications mean for purchases: the table, the dates, and what waits for a person.
 
-The story throughout: an annual plan of 49.99 dollars, bought in December, refunded after nine months.
+How much went back is in test_apple_refunds.py, who shares and who belongs together in test_apple_members.py.
 """
-
-from typing import Any
 
 import pytest
 from appstoreserverlibrary.models.NotificationTypeV2 import NotificationTypeV2
-from appstoreserverlibrary.models.RevocationType import RevocationType
+from appstoreserverlibrary.models.Subtype import Subtype
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from handlers.apple import PLATFORM
 from handlers.apple_meaning import MEANING
 from handlers.errors import Malformed
-from schemas.entry import EntryKind, RefundFacts, Said, Subject
-from schemas.meaning import Ignored, Meaning, Normalized, Quarantined
-from schemas.platforms.apple import Notification, Payload
+from schemas.entry import EntryKind, Subject
+from schemas.meaning import Ignored, Meaning, Quarantined
 from tests.handlers import apple_chains as chains
-from tests.handlers.apple_chains import SETTINGS, SIGNED_AT
+from tests.handlers.apple_notes import (
+    AT_MS,
+    BOUGHT_MS,
+    DAY_MS,
+    EXPIRES_MS,
+    GRACE_MS,
+    ORIGINAL,
+    TRANSACTION,
+    WITHOUT_REVOCATION,
+    bought,
+    meaning,
+    only,
+    said,
+)
+from tests.handlers.json_edits import ANY_JSON, edits_of
 
 pytestmark = pytest.mark.unit
 
-AT_MS = SIGNED_AT * 1000
-BOUGHT_MS = (SIGNED_AT - 270 * 86400) * 1000
-EXPIRES_MS = (SIGNED_AT + 95 * 86400) * 1000
 K = EntryKind
-THREE_PRORATED = {"quantity": 3, "revocationType": "REFUND_PRORATED"}
-
-
-def meaning(type_: str, transaction: dict[str, Any] | None, **payload: Any) -> Normalized:
-    """Say what a notification means."""
-    notification = Notification(
-        payload=Payload.model_validate(chains.payload(type_, **payload)), transaction=transaction
-    )
-    return PLATFORM.normalize(notification, {}, settings=SETTINGS)
-
-
-def said(type_: str, subtype: str | None = None, **transaction: Any) -> Said:
-    """Give the one thing that a notification says."""
-    answer = meaning(type_, chains.transaction(**transaction), subtype=subtype)
-    assert isinstance(answer, Meaning), answer
-    (only,) = answer.said
-    return only
-
-
-def refunded(**transaction: Any) -> RefundFacts:
-    """Give what a REFUND says of the refund."""
-    refund = said("REFUND", **transaction).refund
-    assert refund is not None
-    return refund
-
-
-def bought(type_: str, subtype: str | None = None, **transaction: Any) -> Said:
-    """Give the one thing that a notification without any revocation says."""
-    return said(type_, subtype, **{"revocationDate": None, "revocationReason": None, **transaction})
-
-
-def test_a_refund_names_its_transaction_and_nothing_else():
-    """The refund of one period is about that period: its lineage is named, and not meant."""
-    refund = said("REFUND")
-
-    assert K.REFUND_SUCCEEDED == refund.kind
-    assert Subject(purchase_id="2000000900000001", lineage=("original:2000000900000000",)) == refund.subject
-    assert not refund.subject.whole_lineage
-    assert AT_MS == refund.occurred_at_ms
-    assert "production" == refund.environment
-
-
-def test_a_refund_tells_of_its_purchase():
-    """A purchase that nobody told us of becomes known by its refund."""
-    facts = said("REFUND").facts
-
-    assert ("com.acme.pro.annual", "subscription") == (facts.product_id, facts.kind)
-    assert "7e3fb204-2ef5-4d5c-8f2a-6b1f3c7d9e10" == facts.user_id
-    assert (4999, "usd", 1) == (facts.amount, facts.currency, facts.quantity)
-    assert (BOUGHT_MS, EXPIRES_MS) == (facts.purchased_at_ms, facts.expires_at_ms)
-
-
-def test_a_refund_of_everything():
-    """Before December 2025 Apple said no more than that there was a refund: all of it went back."""
-    refund = refunded()
-
-    assert ("full", 100_000, 1) == (refund.scope, refund.share_millis, refund.quantity)
-    assert (4999, "estimated", "usd") == (refund.amount, refund.amount_source, refund.currency)
-    assert "2000000900000001" == refund.platform_refund_id
-    assert ("app_issue", AT_MS) == (refund.reason, refund.created_at_ms)
-
-
-@pytest.mark.parametrize(
-    ("transaction", "scope", "share", "amount", "units"),
-    [
-        ({"revocationType": "REFUND_FULL"}, "full", 100_000, 4999, 1),
-        ({"revocationType": "REFUND_FULL", "revocationPercentage": 100_000}, "full", 100_000, 4999, 1),
-        ({"revocationType": "REFUND_PRORATED", "revocationPercentage": 26_027}, "prorated", 26_027, 1301, None),
-        ({"revocationType": "REFUND_PRORATED", "revocationPercentage": 100_000}, "full", 100_000, 4999, 1),
-        ({"revocationType": "REFUND_PRORATED"}, "prorated", None, None, None),
-        ({"revocationPercentage": 50_000}, "partial", 50_000, 2500, None),
-        ({"revocationPercentage": 0}, "partial", 0, 0, None),
-        ({"quantity": 3, "revocationPercentage": 33_333}, "quantity", 33_333, 1666, 1),
-        ({"quantity": 3, "revocationPercentage": 66_667}, "quantity", 66_667, 3333, 2),
-        ({**THREE_PRORATED, "revocationPercentage": 33_333}, "quantity", 33_333, 1666, 1),
-        ({**THREE_PRORATED, "revocationPercentage": 40_000}, "prorated", 40_000, 2000, None),
-        ({"quantity": 3, "revocationPercentage": 40_000}, "partial", 40_000, 2000, None),
-        ({"quantity": 3, "revocationPercentage": 100_000}, "full", 100_000, 4999, 3),
-        ({"quantity": 3, "revocationType": "REFUND_FULL"}, "full", 100_000, 4999, 3),
-        ({"quantity": 3}, "unknown", None, None, None),
-        ({"quantity": None}, "full", 100_000, 4999, None),
-    ],
-)  # fmt: skip
-def test_how_much_went_back(transaction, scope, share, amount, units):
-    """By type, percentage and quantity; units only where the share is that of whole units; amounts are estimates."""
-    refund = refunded(**transaction)
-
-    assert (scope, share, units) == (refund.scope, refund.share_millis, refund.quantity)
-    assert amount == refund.amount
-    assert ("unknown" if amount is None else "estimated") == refund.amount_source
-
-
-@pytest.mark.parametrize(
-    ("transaction", "amount", "currency"),
-    [
-        ({"price": 1_200_000, "currency": "JPY"}, 1200, "jpy"),
-        ({"price": 3_490, "currency": "KWD"}, 3490, "kwd"),
-        ({"price": 0}, 0, "usd"),
-        ({"price": None}, None, "usd"),
-        ({"currency": None}, None, None),
-        ({"currency": "$"}, None, None),
-        ({"price": None, "currency": None}, None, None),
-        ({"multiSeatInfo": {"invitationManagement": "APPLE"}}, None, "usd"),
-    ],
-)
-def test_what_was_paid(transaction, amount, currency):
-    """Milliunits become minor units of the currency; seats have an average price, and family members none."""
-    facts = said("REFUND", **transaction).facts
-
-    assert (amount, currency) == (facts.amount, facts.currency)
-
-
-@given(st.integers(0, 10**9), st.sampled_from(["USD", "JPY", "KWD", "CLF"]), st.integers(0, 100_000))
-def test_no_refund_is_more_than_was_paid(price, currency, share):
-    """Whatever the price, currency and share, the estimate is at most what was paid, in the same currency."""
-    entry = said("REFUND", price=price, currency=currency, revocationPercentage=share)
-
-    assert entry.refund is not None
-    assert 0 <= (entry.refund.amount or 0) <= (entry.facts.amount or 0)
-    assert entry.facts.currency == entry.refund.currency
-
-
-def test_every_word_about_one_refund_names_the_same_refund():
-    """A second partial refund and the reversal are about the refund of that transaction."""
-    reversal = bought("REFUND_REVERSED")
-
-    assert K.REFUND_REVERSED == reversal.kind
-    assert reversal.refund is not None
-    assert refunded(revocationPercentage=40_000).platform_refund_id == reversal.refund.platform_refund_id
-    assert refunded().platform_refund_id == reversal.refund.platform_refund_id
-
-
-@pytest.mark.parametrize(("code", "reason"), [(0, "other"), (1, "app_issue"), (7, None), (None, None)])
-def test_why_it_was_refunded(code, reason):
-    """In Apple's two reasons; a third one is no obstacle."""
-    assert reason == refunded(revocationReason=code).reason
 
 
 @pytest.mark.parametrize(
@@ -174,11 +46,12 @@ def test_why_it_was_refunded(code, reason):
         ("OFFER_REDEEMED", None, K.PURCHASED),
         ("DID_RENEW", None, K.RENEWED),
         ("DID_RENEW", "BILLING_RECOVERY", K.RENEWED),
-        ("RENEWAL_EXTENDED", None, K.RENEWED),
+        ("RENEWAL_EXTENDED", None, K.RESCHEDULED),
+        ("CONSUMPTION_REQUEST", None, K.REFUND_REQUESTED),
+        ("REFUND_DECLINED", None, K.REFUND_DECLINED),
         ("EXPIRED", None, K.EXPIRED),
         ("EXPIRED", "VOLUNTARY", K.EXPIRED),
         ("GRACE_PERIOD_EXPIRED", None, K.EXPIRED),
-        ("REVOKE", None, K.REVOKED),
         ("REFUND_REVERSED", None, K.REFUND_REVERSED),
     ],
 )
@@ -187,7 +60,7 @@ def test_what_happened_to_the_transaction(type_, subtype, kind):
     entry = bought(type_, subtype)
 
     assert kind == entry.kind
-    assert "2000000900000001" == entry.subject.purchase_id
+    assert TRANSACTION == entry.subject.purchase_id
     assert ("com.acme.pro.annual", 4999) == (entry.facts.product_id, entry.facts.amount)
     assert AT_MS == entry.occurred_at_ms
 
@@ -199,31 +72,98 @@ def test_what_happened_to_the_transaction(type_, subtype, kind):
         ("EXPIRED", "BILLING_RETRY", {}, "billing_retry"),
         ("EXPIRED", None, {}, "expired"),
         ("GRACE_PERIOD_EXPIRED", None, {}, "grace_period_expired"),
-        ("REVOKE", None, {"revocationType": "FAMILY_REVOKE"}, "family_revoke"),
-        ("REVOKE", None, {}, "revoke"),
+        ("EXPIRED", "PRICE_INCREASE", {}, "price_increase"),
+        ("EXPIRED", "PRODUCT_NOT_FOR_SALE", {}, "product_not_for_sale"),
+        ("EXPIRED", "TIME_TRAVEL", {}, "time_travel"),
     ],
 )
 def test_why_access_ended(type_, subtype, transaction, reason):
-    """In Apple's words: the subtype, or the kind of revocation."""
+    """In Apple's words, known and new: the subtype, or else the type."""
     assert reason == said(type_, subtype, **transaction).reason
 
 
-def test_a_family_members_access_is_their_own():
-    """REVOKE is about the member's transaction; the purchaser's refund comes by itself, as REFUND."""
-    entry = said(
-        "REVOKE",
-        transactionId="2000000900000777",
-        originalTransactionId="2000000900000776",
-        inAppOwnershipType="FAMILY_SHARED",
-        revocationType="FAMILY_REVOKE",
-        appAccountToken=None,
-        price=None,
-        currency=None,
+# --- When it ends
+
+
+def test_an_extension_moves_the_end_and_pays_for_nothing():
+    """RENEWAL_EXTENDED carries the same transaction with a later date: it ends then, and nothing was bought."""
+    entry = bought("RENEWAL_EXTENDED", expiresDate=GRACE_MS)
+
+    assert (K.RESCHEDULED, GRACE_MS, "renewal_extended") == (entry.kind, entry.facts.expires_at_ms, entry.reason)
+
+
+def test_an_extension_to_no_date_waits_for_a_person():
+    """An extension that does not say until when would be one without end."""
+    answer = meaning("RENEWAL_EXTENDED", chains.transaction(**WITHOUT_REVOCATION, expiresDate=None))
+
+    assert Quarantined("extension_without_date") == answer
+
+
+def grace(renewal, **transaction):
+    """Give what the beginning of a grace period means."""
+    plan = chains.transaction(**{**WITHOUT_REVOCATION, **transaction})
+    return meaning("DID_FAIL_TO_RENEW", plan, subtype="GRACE_PERIOD", renewal=renewal)
+
+
+def test_a_grace_period_moves_the_end():
+    """While Apple retries and asks to go on serving, it ends with the grace period."""
+    entry = only(grace(chains.renewal(gracePeriodExpiresDate=GRACE_MS)))
+
+    assert (K.RESCHEDULED, "grace_period", TRANSACTION) == (entry.kind, entry.reason, entry.subject.purchase_id)
+    assert (GRACE_MS, BOUGHT_MS, 4999) == (
+        entry.facts.expires_at_ms,
+        entry.facts.purchased_at_ms,
+        entry.facts.amount,
     )
 
-    assert K.REVOKED == entry.kind
-    assert Subject(purchase_id="2000000900000777", lineage=("original:2000000900000776",)) == entry.subject
-    assert (None, None, None) == (entry.facts.user_id, entry.facts.amount, entry.refund)
+
+def test_a_grace_period_takes_no_time_that_was_paid_for():
+    """A grace period that ends before the paid one changes nothing of that."""
+    entry = only(grace(chains.renewal(gracePeriodExpiresDate=EXPIRES_MS - DAY_MS)))
+
+    assert EXPIRES_MS == entry.facts.expires_at_ms
+    assert (
+        GRACE_MS == only(grace(chains.renewal(gracePeriodExpiresDate=GRACE_MS), expiresDate=None)).facts.expires_at_ms
+    )
+
+
+@pytest.mark.parametrize("renewal", [None, chains.renewal()])
+def test_a_grace_period_without_its_date_has_no_end_yet(renewal):
+    """The old date no longer counts, and Apple says itself when the grace is over."""
+    entry = only(grace(renewal))
+
+    assert (K.RESCHEDULED, None) == (entry.kind, entry.facts.expires_at_ms)
+
+
+@pytest.mark.parametrize(
+    ("renewal", "reason", "detail"),
+    [
+        (chains.renewal(gracePeriodExpiresDate="soon"), "unexpected_shape", "gracePeriodExpiresDate: int_type"),
+        (chains.renewal(originalTransactionId="2"), "renewal_of_another_subscription", ""),
+    ],
+)
+def test_a_grace_period_of_something_else_waits_for_a_person(renewal, reason, detail):
+    """A renewal in another shape, or of another subscription, moves no date."""
+    answer = grace(renewal)
+
+    assert isinstance(answer, Quarantined)
+    assert reason == answer.reason
+    assert detail in answer.detail
+
+
+def test_what_is_said_during_a_grace_period_keeps_it():
+    """Any other word about the newest period tells the end of its grace, and a word about an older one does not."""
+    # A request for a refund would otherwise bring back the date that the grace period moved.
+    renewal = chains.renewal(gracePeriodExpiresDate=GRACE_MS, renewalDate=EXPIRES_MS)
+    newest = chains.transaction(**WITHOUT_REVOCATION)
+    older = chains.transaction(**WITHOUT_REVOCATION, expiresDate=EXPIRES_MS - 365 * DAY_MS)
+
+    assert GRACE_MS == only(meaning("CONSUMPTION_REQUEST", newest, renewal=renewal)).facts.expires_at_ms
+    assert older["expiresDate"] == only(meaning("CONSUMPTION_REQUEST", older, renewal=renewal)).facts.expires_at_ms
+    assert EXPIRES_MS == only(meaning("CONSUMPTION_REQUEST", newest, renewal={"renewalDate": ""})).facts.expires_at_ms
+
+
+# --- Upgrades
 
 
 @pytest.mark.parametrize("type_", ["DID_CHANGE_RENEWAL_PREF", "OFFER_REDEEMED"])
@@ -235,9 +175,9 @@ def test_an_upgrade_ends_the_old_plan_and_begins_the_new(type_):
     ended, began = answer.said
     assert (K.EXPIRED, K.PURCHASED) == (ended.kind, began.kind)
     assert ended.subject.whole_lineage
-    assert Subject(lineage=("original:2000000900000000",)) == ended.subject
+    assert Subject(lineage=(f"original:{ORIGINAL}",)) == ended.subject
     assert (BOUGHT_MS - 1, "upgraded") == (ended.occurred_at_ms, ended.reason)
-    assert "2000000900000001" == began.subject.purchase_id
+    assert TRANSACTION == began.subject.purchase_id
 
 
 def test_an_upgrade_that_names_no_lineage_begins_only():
@@ -252,31 +192,31 @@ def test_a_transaction_that_was_upgraded_has_ended(type_):
     """`isUpgraded` marks the old plan, whatever notification carries it."""
     entry = bought(type_, "UPGRADE", isUpgraded=True)
 
-    assert (K.EXPIRED, "upgraded", "2000000900000001") == (entry.kind, entry.reason, entry.subject.purchase_id)
+    assert (K.EXPIRED, "upgraded", TRANSACTION) == (entry.kind, entry.reason, entry.subject.purchase_id)
 
 
 @pytest.mark.parametrize(
     ("type_", "subtype", "reason"),
     [
         ("TEST", None, "test"),
-        ("REFUND", "SEATS", "seats_refunded"),
-        ("REFUND_DECLINED", None, "refund_declined"),
-        ("CONSUMPTION_REQUEST", None, "consumption_request"),
         ("DID_CHANGE_RENEWAL_STATUS", "AUTO_RENEW_DISABLED", "renewal_status"),
+        ("DID_CHANGE_RENEWAL_STATUS", "AUTO_RENEW_ENABLED", "renewal_status"),
         ("DID_CHANGE_RENEWAL_PREF", None, "renewal_preference"),
         ("DID_CHANGE_RENEWAL_PREF", "DOWNGRADE", "plan_changes_at_renewal"),
         ("OFFER_REDEEMED", "DOWNGRADE", "plan_changes_at_renewal"),
-        ("DID_FAIL_TO_RENEW", "GRACE_PERIOD", "billing_grace_period"),
         ("DID_FAIL_TO_RENEW", None, "billing_retry"),
+        ("DID_FAIL_TO_RENEW", "SOLAR_FLARE", "billing_retry"),
         ("PRICE_INCREASE", "PENDING", "price_increase"),
+        ("PRICE_INCREASE", "ACCEPTED", "price_increase"),
         ("PRICE_CHANGE", None, "price_change"),
         ("RENEWAL_EXTENSION", "SUMMARY", "renewal_extension"),
+        ("RENEWAL_EXTENSION", "FAILURE", "renewal_extension"),
         ("METADATA_UPDATE", None, "metadata_update"),
         ("MIGRATION", None, "migration"),
         ("MIGRATE", None, "migration"),
+        ("EXTERNAL_PURCHASE_TOKEN", "CREATED", "external_purchase_token"),
         ("EXTERNAL_PURCHASE_TOKEN", "UNREPORTED", "external_purchase_token"),
         ("EXTERNAL_PURCHASE_TOKEN", "ACTIVE_TOKEN_REMINDER", "external_purchase_token"),
-        ("RESCIND_CONSENT", None, "consent_rescinded"),
     ],
 )
 def test_what_concerns_no_purchase_is_ignored_by_name(type_, subtype, reason):
@@ -291,8 +231,6 @@ def test_what_concerns_no_purchase_is_ignored_by_name(type_, subtype, reason):
         ("refund", None, "unknown_type"),
         ("REFUND", "HALF", "unknown_subtype"),
         ("REFUND_REVERSED", "HALF", "unknown_subtype"),
-        ("REVOKE", "HALF", "unknown_subtype"),
-        ("UNCLAIM_SEATS", None, "seats_unclaimed"),
     ],
 )
 def test_what_is_not_understood_waits_for_a_person(type_, subtype, reason):
@@ -309,7 +247,6 @@ def test_what_is_not_understood_waits_for_a_person(type_, subtype, reason):
         ("REFUND", {"revocationDate": None}, "refund_without_revocation_date"),
         ("REFUND", {"revocationType": "FAMILY_REVOKE"}, "unknown_revocation_type"),
         ("REFUND", {"revocationType": "REFUND_IN_KIND"}, "unknown_revocation_type"),
-        ("REFUND", {"advancedCommerceInfo": {"items": []}}, "advanced_commerce_refund"),
         ("REFUND_REVERSED", {}, "reversed_yet_revoked"),
         ("SUBSCRIBED", {}, "granted_yet_revoked"),
         ("DID_RENEW", {}, "granted_yet_revoked"),
@@ -360,34 +297,56 @@ def test_a_new_shape_waits_for_a_person(transaction, detail):
 
 def test_every_type_of_apples_library_has_a_meaning():
     """No type that Apple's own library knows is unknown here: a newer library that knows more fails this test."""
-    assert {type_.value for type_ in NotificationTypeV2} - set(MEANING) == set()
+    assert set() == {type_.value for type_ in NotificationTypeV2} - set(MEANING)
 
 
-def test_every_revocation_type_of_apples_library_is_known():
-    """Apple's kinds of revocation are the two of refunds, and the one of families that REVOKE carries."""
-    assert {"REFUND_FULL", "REFUND_PRORATED", "FAMILY_REVOKE"} == {type_.value for type_ in RevocationType}
+def test_every_subtype_of_apples_library_has_a_meaning():
+    """No subtype that Apple's own library knows is unknown here, nor those that only its pages know."""
+    known = {subtype for by_subtype in MEANING.values() for subtype in by_subtype}
+
+    assert set() == {subtype.value for subtype in Subtype} - known
+    assert {"SEATS", "CREATED", "ACTIVE_TOKEN_REMINDER"} <= known
 
 
 TYPES = st.sampled_from([*MEANING, "REFUND_PONDERED"])
-SUBTYPES = st.none() | st.sampled_from(["", "SEATS", "UPGRADE", "DOWNGRADE", "HALF", "*"])
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
-    max_leaves=4,
-)
-FIELDS = st.sampled_from(
-    [*chains.transaction(), "isUpgraded", "revocationType", "revocationPercentage", "multiSeatInfo"]
-)
+SUBTYPES = st.none() | st.sampled_from(["", "SEATS", "UPGRADE", "DOWNGRADE", "GRACE_PERIOD", "HALF", "*"])
+SEATS = {"revokedSeatQuantity": 2, "priceTiers": [{"price": 49990, "quantity": 1}]}
+ITEMS = {"items": [{"refunds": [{"refundAmount": 10, "refundDate": AT_MS, "refundType": "FULL"}]}]}
+CARRIED = {
+    "transaction": chains.transaction(
+        isUpgraded=False, revocationType="REFUND_FULL", revocationPercentage=50_000, appTransactionId="7"
+    ),
+    "renewal": chains.renewal(gracePeriodExpiresDate=GRACE_MS, renewalDate=EXPIRES_MS),
+    "app_transaction": {"appTransactionId": "7"},
+    "unclaimInfo": {"unclaimSeatIds": ["a", "b"]},
+}
+OF_SEVERAL = [
+    CARRIED,
+    {**CARRIED, "transaction": {**CARRIED["transaction"], "multiSeatInfo": SEATS, "revocationDate": None}},
+    {**CARRIED, "transaction": {**CARRIED["transaction"], "advancedCommerceInfo": ITEMS}},
+]
 
 
-@given(TYPES, SUBTYPES, st.dictionaries(FIELDS, VALUES, max_size=4))
-def test_normalize_is_total(type_, subtype, changes):
-    """Whatever stands in a transaction, the answer is a meaning, a reason to ignore or to wait, or malformed."""
+@given(TYPES, SUBTYPES, st.sampled_from(OF_SEVERAL).flatmap(edits_of))
+def test_normalize_is_total(type_, subtype, carried):
+    """Whatever stands wherever, the answer is a meaning, a reason to ignore or to wait, or malformed."""
+    carried = carried if isinstance(carried, dict) else {}
     try:
-        answer = meaning(type_, {**chains.transaction(), **changes}, subtype=subtype)
-    except Malformed:
+        answer = meaning(type_, **{"transaction": None, **carried}, subtype=subtype)
+    except (Malformed, ValidationError):  # the door refuses what has another shape there
         return
 
     assert isinstance(answer, Meaning | Ignored | Quarantined)
     if isinstance(answer, Meaning):
         assert answer.said
+
+
+@given(TYPES, SUBTYPES, ANY_JSON, ANY_JSON)
+def test_normalize_takes_any_json(type_, subtype, value, other):
+    """Any JSON value at all, as any part of a notification, is understood, ignored, or waits for a person."""
+    inner = {"transactionId": "1", "multiSeatInfo": value, "advancedCommerceInfo": other, "revocationDate": AT_MS}
+    for transaction in ({"transactionId": value}, {**chains.transaction(), **inner}):
+        info = {"unclaimSeatIds": value}
+        answer = meaning(type_, transaction, renewal={"renewalDate": other}, unclaimInfo=info, subtype=subtype)
+
+        assert isinstance(answer, Meaning | Ignored | Quarantined)

@@ -15,6 +15,7 @@ from handlers.backoff import (
     judge,
     parse_retry_after,
 )
+from tests.effort import law
 
 NOW = 1767225600.0  # 2026-01-01T00:00:00Z
 jitters = st.floats(0, 1)
@@ -28,6 +29,7 @@ def test_the_schedule_is_the_published_one():
     assert [0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400] == waits
 
 
+@law
 @given(st.integers(0, 9), jitters, patience)
 def test_every_wait_is_bounded(attempts, jitter, asked):
     """No jitter and no Retry-After makes a wait shorter than the schedule or longer than a day and its jitter."""
@@ -37,6 +39,7 @@ def test_every_wait_is_bounded(attempts, jitter, asked):
     assert SCHEDULE_SECONDS[attempts] <= wait <= RETRY_AFTER_SECONDS_MAX * (1 + JITTER_SHARE)
 
 
+@law
 @given(st.lists(jitters, min_size=10, max_size=10))
 def test_waits_never_shrink_by_more_than_jitter(drawn):
     """Each wait is at least the one before, jitter aside."""
@@ -45,6 +48,7 @@ def test_waits_never_shrink_by_more_than_jitter(drawn):
     assert all(later >= earlier / (1 + JITTER_SHARE) for earlier, later in pairwise(waits))
 
 
+@law
 @given(st.integers(10, 1000), jitters, patience)
 def test_it_ends(attempts, jitter, asked):
     """After the last attempt there is no other, whatever the subscriber asks for."""

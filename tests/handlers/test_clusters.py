@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.clusters import RANK, clusters, in_platform_order, purchase_named
+from handlers.clusters import RANK, clusters, current, in_platform_order, purchase_named
 from schemas.entry import Entry, EntryKind
-from tests.handlers.entries import SUBSCRIPTION, bought, entry, money
+from tests.handlers.entries import SUBSCRIPTION, bought, entry, money, settle
 from tests.strategies import some_entries
 
 K = EntryKind
@@ -20,6 +20,25 @@ def test_every_kind_has_a_rank_of_its_own():
     """Two entries of different kinds and one time are always in the same order."""
     assert set(EntryKind) == RANK.keys()
     assert len(RANK) == len(set(RANK.values()))
+
+
+def test_what_was_read_again_counts_once():
+    """Of what one notification said only the last reading counts; other notifications are not concerned."""
+    first, other = bought(0, product_id=None), bought(1, "ch_other")
+    again = first.model_copy(update={"id": "ent_again", "revision": 1})
+    third = first.model_copy(update={"id": "ent_third", "revision": 2})
+
+    assert [third, other] == list(current([third, first, other, again]))
+    assert [first, other] == list(current([first, other]))
+
+
+def test_what_was_read_again_in_any_order_of_arrival():
+    """A purchase of which more was learned later is what it would be had everything been known at once."""
+    first = bought(0, product_id=None, user_id=None)
+    again = bought(0).model_copy(update={"source": first.source, "revision": 1})
+
+    story = settle(first, again, money(K.REFUND_SUCCEEDED, 60))
+    assert ("revoked", story.purchases) == (story.status(), settle(again, money(K.REFUND_SUCCEEDED, 60)).purchases)
 
 
 def test_what_shares_any_id_is_one_purchase():

@@ -147,3 +147,35 @@ def test_what_was_erased_is_not_taken_again():
     story.book = replace(story.book, entitlements={})
 
     assert ["entitlement.granted"] == story.say(bought(1, user_id=BOB))
+
+
+def test_an_event_shows_the_purchase_that_was_lost():
+    """The older of two periods gave access to the end: its refund ends it, and it is the one that is shown."""
+    story = Story()
+    story.say(bought(0, "ch_1", lineage=SUBSCRIPTION), bought(30, "ch_2", lineage=SUBSCRIPTION))
+    story.say(entry(K.EXPIRED, 40, "ch_2"))
+
+    assert ["refund.succeeded", "entitlement.expired"] == story.say(money(K.REFUND_SUCCEEDED, 60, purchase="ch_1"))
+    assert (shown := story.events[-1].data.purchase) is not None
+    assert ("ch_1", Access.REVOKED) == (shown.purchase_id, shown.access)
+
+
+def test_a_revocation_without_money_has_no_refund_behind_it():
+    """What the platform took back, or holds back, is not blamed on a refund that took nothing."""
+    story = Story(acme(full_refund="keep"))
+    story.say(bought(0), money(K.REFUND_SUCCEEDED, 10))
+
+    story.say(entry(K.REVOKED, 20))
+    assert ("entitlement.revoked", None) == (story.events[-1].type, story.events[-1].data.refund)
+
+
+def test_a_contradiction_is_not_what_took_access():
+    """Of two refunds the one whose money cannot be true is not shown as the cause."""
+    story = Story()
+    story.say(money(K.REFUND_SUCCEEDED, 10, amount_source="exact"))
+    story.say(money(K.REFUND_SUCCEEDED, 20, name="re_2", amount_source="exact"))
+    story.say(bought(0))
+
+    assert "entitlement.revoked" == story.events[-1].type
+    assert (cause := story.events[-1].data.refund) is not None
+    assert "re_1" == cause.platform_refund_id

@@ -160,8 +160,8 @@ def test_a_refund_arrives_before_its_purchase():
 
     assert ["refund.succeeded"] == story.say(money(K.REFUND_SUCCEEDED, 60))
     assert (None, None) == (story.events[0].customer, story.events[0].sequence)
-    assert (Access.UNKNOWN, None) == (story.only.access, story.only.rule)
-    assert story.events[0].data.cause.rule is None
+    assert (Access.UNKNOWN, "unknown_purchase") == (story.only.access, story.only.rule)
+    assert "unknown_purchase" == story.events[0].data.cause.rule
     assert ["entitlement.revoked"] == story.say(bought(0))
     assert (1, Customer(user_id=ANN)) == (story.events[1].sequence, story.events[1].customer)
     assert story.refunds["re_1"] == story.events[1].data.refund

@@ -5,6 +5,7 @@ nothing. No network and no clock; `platform_cases.py` finds everything that belo
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 from typing import Any
@@ -16,8 +17,9 @@ from hypothesis import strategies as st
 from handlers.errors import Malformed, Rejected
 from handlers.platforms import PLATFORMS
 from schemas.entry import EntryKind, Said
-from schemas.meaning import Confirm, Ignored, Lookup, Meaning, Quarantined
+from schemas.meaning import Confirm, Ignored, Lookup, Meaning, Missing, Quarantined
 from schemas.received import Identity, KeyWanted
+from tests.effort import law
 from tests.handlers.json_edits import ANY_JSON, edits_of
 from tests.handlers.platform_cases import (
     EMPTIED,
@@ -37,6 +39,8 @@ from worker.simulator.sale import Shot
 pytestmark = pytest.mark.contract
 
 ENDS = {EntryKind.REFUND_SUCCEEDED, EntryKind.REVOKED}
+ANSWERS = ANY_JSON | st.builds(Missing, st.sampled_from([400, 404, 410]))
+"""Whatever a look-up may answer: there is no such thing, or any JSON."""
 
 
 @pytest.fixture(scope="module", params=sorted(PLATFORMS), name="case")
@@ -88,6 +92,7 @@ def test_nothing_is_believed_under_another_trust(case: Case, other: Case, shots:
         assert not believed(other, shot), shot.type
 
 
+@law
 @given(data=st.data())
 def test_no_byte_of_what_is_signed_can_change(case: Case, shots: list[Shot], data: st.DataObject) -> None:
     """A body with one byte changed is not believed, unless it is read as exactly the same."""
@@ -99,6 +104,7 @@ def test_no_byte_of_what_is_signed_can_change(case: Case, shots: list[Shot], dat
     assert not believed(case, changed, but=case.read(shot))
 
 
+@law
 @given(data=st.data())
 def test_no_byte_of_the_proof_can_change(case: Case, shots: list[Shot], data: st.DataObject) -> None:
     """A header that carries the proof is not believed with one byte changed, unless it means the same."""
@@ -239,6 +245,7 @@ def test_platform_and_backend_together_say_who_bought_what(case: Case, subscript
         assert expected == (told["purchase_id"], told["product_id"], told["user_id"])
 
 
+@law
 @given(data=st.data())
 def test_every_notification_has_some_meaning(case: Case, shots: list[Shot], data: st.DataObject) -> None:
     """Whatever JSON stands in a notification, and whatever a look-up answers, it ends in a value or `Malformed`."""
@@ -249,7 +256,7 @@ def test_every_notification_has_some_meaning(case: Case, shots: list[Shot], data
         payload = case.read(wrap(name, shot, says))
         identity = case.platform.identify(payload)
         needs = case.platform.needs(payload)
-        facts: dict[Lookup, Any] = {need: data.draw(ANY_JSON) for need in needs if data.draw(st.booleans())}
+        facts: dict[Lookup, Any] = {need: data.draw(ANSWERS) for need in needs if data.draw(st.booleans())}
         found = case.platform.normalize(payload, facts, settings=case.settings)
     except Malformed:
         return
@@ -261,7 +268,8 @@ def test_every_notification_has_some_meaning(case: Case, shots: list[Shot], data
         assert all(names_something(said) for said in found.said)
 
 
-@given(facts=st.lists(ANY_JSON, min_size=4, max_size=4))
+@law
+@given(facts=st.lists(ANSWERS, min_size=4, max_size=4))
 def test_a_look_up_may_answer_anything(case: Case, shots: list[Shot], facts: list[Any]) -> None:
     """A genuine notification keeps some meaning whatever its look-ups answer."""
     for shot in shots:
@@ -271,6 +279,7 @@ def test_a_look_up_may_answer_anything(case: Case, shots: list[Shot], facts: lis
         found = case.platform.normalize(payload, answers, settings=case.settings)
 
         assert isinstance(found, Meaning | Ignored | Quarantined)
+        assert not isinstance(found, Meaning) or not gone(answers) & set(found.unlearned)
 
 
 # --- Whose secrets
@@ -332,6 +341,12 @@ def meaning(case: Case, shot: Shot) -> Any:
     return case.platform.normalize(case.verify(shot), {}, settings=case.settings)
 
 
+def gone(answers: Mapping[Lookup, Any]) -> set[Lookup]:
+    """List what was asked for and is not there: such an answer is final, and nobody asks again."""
+    return {lookup for lookup, answer in answers.items() if isinstance(answer, Missing)}
+
+
 def names_something(said: Said) -> bool:
     """Tell whether an entry can be found by anything."""
-    return any((said.subject.purchase_id, *said.subject.aliases, *said.subject.lineage))
+    subject = said.subject
+    return any((subject.purchase_id, *subject.aliases, *subject.lineage, *subject.kin))

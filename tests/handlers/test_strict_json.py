@@ -87,11 +87,11 @@ def test_a_mebibyte_of_brackets_costs_nobody_else_a_turn(raw):
     """Depth is counted without a loop of ours over the brackets."""
     # Apple's and Amazon's bodies are parsed before anything is proved, on the event loop: each mebibyte of brackets
     # from a stranger held up everybody for 0.7 seconds.
-    began = time.perf_counter()
+    began = time.thread_time()
     with contextlib.suppress(Malformed):
         parse(raw)
 
-    assert time.perf_counter() - began < 2
+    assert time.thread_time() - began < 2
 
 
 def test_a_string_without_an_end_costs_no_more_than_one_with_it():
@@ -99,8 +99,8 @@ def test_a_string_without_an_end_costs_no_more_than_one_with_it():
     # A mebibyte of escaped quotes in a string that never ends, behind 33 brackets, took hours: from each quote the
     # search for the end began anew. One unauthenticated POST stopped a process.
     raw = b"[" + b"[]," * 33 + b'"' + b'\\"' * 500_000
-    began = time.perf_counter()
+    began = time.thread_time()
     with pytest.raises(Malformed, match=r"^not_json$"):
         parse(raw)
 
-    assert time.perf_counter() - began < 5
+    assert time.thread_time() - began < 5

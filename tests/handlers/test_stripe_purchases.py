@@ -12,11 +12,14 @@ from tests.handlers.stripe_story import (
     BASIL_INVOICE,
     BASIL_LINE,
     BOUGHT,
+    CANCELED_PAYMENT,
     CHARGE,
     CREATED,
     ENDS,
+    GENUINE,
     INVOICE_PAYMENT,
     OLD_INVOICE,
+    REFUND,
     SESSION,
     SETTINGS,
     SUBSCRIPTION,
@@ -84,9 +87,10 @@ class TestCharges:
 class TestCheckout:
     @pytest.mark.parametrize("type_", ["checkout.session.completed", "checkout.session.async_payment_succeeded"])
     def test_a_paid_session_is_a_purchase(self, type_: str) -> None:
-        """The payment intent names the purchase, `client_reference_id` the user."""
+        """The payment intent names the purchase, and so does the session; `client_reference_id` names the user."""
         said = only(meaning(type_, SESSION))
-        assert (said.kind, said.subject) == (K.PURCHASED, Subject(aliases=("payment_intent:pi_3Annual",)))
+        names = ("payment_intent:pi_3Annual", "checkout_session:cs_live_annual")
+        assert (said.kind, said.subject) == (K.PURCHASED, Subject(aliases=names))
         assert said.facts == PurchaseFacts(
             product_id="com.acme.pro.yearly",
             user_id="ada",
@@ -105,7 +109,8 @@ class TestCheckout:
             "subscription": "sub_Ada",
         }
         said = only(meaning("checkout.session.completed", session))
-        assert said.subject == Subject(aliases=("invoice:in_1Annual",), lineage=("subscription:sub_Ada",))
+        names = ("invoice:in_1Annual", "checkout_session:cs_live_annual")
+        assert said.subject == Subject(aliases=names, lineage=("subscription:sub_Ada",))
         assert said.facts.kind == "subscription"
 
     def test_a_free_order_is_named_by_its_session(self) -> None:
@@ -248,7 +253,115 @@ class TestInvoices:
         assert answer == Ignored("invoice_paid_outside_stripe")
 
 
+class TestHeldMoney:
+    def test_an_authorization_that_expires_ends_what_it_gave(self) -> None:
+        """Money that was held and never taken bought nothing, whatever an app gave for it."""
+        said = only(meaning("charge.expired", {**CHARGE, "captured": False, "invoice": "in_1Annual"}))
+        assert (K.EXPIRED, "authorization_expired") == (said.kind, said.reason)
+        assert Subject(purchase_id="ch_3Annual", aliases=("payment_intent:pi_3Annual",)) == said.subject
+
+    def test_a_captured_charge_does_not_expire(self) -> None:
+        """What was taken is paid, whatever became of the rest of the authorization."""
+        assert Ignored("payment_kept") == meaning("charge.expired", {**CHARGE, "captured": True})
+
+    @pytest.mark.parametrize("tried", [{}, {"latest_charge": None, "charges": {"data": [CHARGE]}}])
+    def test_a_canceled_payment_ends_what_it_gave(self, tried: dict[str, Any]) -> None:
+        """A payment that was tried and canceled before anything came in ends by its own name, and by no other."""
+        said = only(meaning("payment_intent.canceled", {**CANCELED_PAYMENT, **tried}))
+        assert (K.EXPIRED, "payment_canceled") == (said.kind, said.reason)
+        assert Subject(aliases=("payment_intent:pi_3Annual",)) == said.subject
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            ({"amount_received": 3000}, "payment_kept"),
+            ({"invoice": "in_1Annual"}, "told_by_its_invoice"),
+            ({"latest_charge": None}, "payment_never_tried"),
+            ({"latest_charge": None, "charges": {"data": []}}, "payment_never_tried"),
+        ],
+    )
+    def test_a_canceled_payment_ends_nothing_that_was_paid(self, change: dict[str, Any], reason: str) -> None:
+        """What it received stays paid, an invoice may be paid in another way, and what was never tried gave nothing."""
+        assert Ignored(reason) == meaning("payment_intent.canceled", {**CANCELED_PAYMENT, **change})
+
+    @pytest.mark.parametrize("type_", ["charge.expired", "payment_intent.canceled"])
+    def test_held_money_asks_nothing(self, type_: str) -> None:
+        """There is no invoice to look for behind money that was not taken."""
+        assert () == PLATFORM.needs(event_of(type_, {**GENUINE[type_], "metadata": {}}))
+
+
+class TestMinorUnits:
+    @pytest.mark.parametrize(("amount", "currency"), [(1200, "jpy"), (12_345, "kwd"), (12000, "isk")])
+    def test_amounts_are_left_as_they_are(self, amount: int, currency: str) -> None:
+        """Yen have no decimals and dinars three: both are Stripe's own integers, and nothing scales them."""
+        charge = {**CHARGE, "amount": amount, "amount_captured": amount, "currency": currency}
+        facts = only(meaning("charge.succeeded", charge)).facts
+        assert (amount, currency) == (facts.amount, facts.currency)
+        refund = only(meaning("refund.created", {**REFUND, "amount": amount, "currency": currency})).refund
+        assert refund is not None
+        assert (amount, currency, "exact") == (refund.amount, refund.currency, refund.amount_source)
+        total = only(meaning("charge.refunded", {**charge, "amount_refunded": amount, "refunded": True})).refund
+        assert total is not None
+        assert (amount, currency, "full") == (total.amount, total.currency, total.scope)
+
+
 class TestSubscriptions:
+    UPDATED = "customer.subscription.updated"
+
+    def updated(self, status: str | None, before: Any = None, type_: str = UPDATED) -> Any:
+        """Say that a subscription changed."""
+        changed = {**SUBSCRIPTION, "status": status, "ended_at": None, "cancellation_details": None}
+        return meaning(type_, changed, data={"object": changed, "previous_attributes": before})
+
+    @pytest.mark.parametrize("status", ["unpaid", "paused"])
+    @pytest.mark.parametrize("type_", [UPDATED, "customer.subscription.paused"])
+    def test_an_unpaid_or_paused_subscription_is_held_back(self, type_: str, status: str) -> None:
+        """Stripe stops service in both, for every period, and may resume it."""
+        said = only(self.updated(status, {"status": "active"}, type_))
+        assert (K.SUSPENDED, status, CREATED * 1000) == (said.kind, said.reason, said.occurred_at_ms)
+        assert Subject(lineage=("subscription:sub_Ada",)) == said.subject
+
+    @pytest.mark.parametrize("status", ["active", "trialing", "past_due"])
+    @pytest.mark.parametrize("before", ["unpaid", "paused"])
+    def test_what_was_held_back_goes_on(self, before: str, status: str) -> None:
+        """A subscription that runs again, or is being collected again, is resumed."""
+        said = only(self.updated(status, {"status": before}))
+        assert (K.RESUMED, None) == (said.kind, said.reason)
+        assert Subject(lineage=("subscription:sub_Ada",)) == said.subject
+
+    def test_resumed_is_resumed(self) -> None:
+        """The event that is named so needs no earlier status."""
+        assert K.RESUMED is only(self.updated("active", None, "customer.subscription.resumed")).kind
+
+    def test_resumed_and_paused_again_is_paused(self) -> None:
+        """The status of the snapshot decides, not the name of the event."""
+        assert K.SUSPENDED is only(self.updated("paused", None, "customer.subscription.resumed")).kind
+
+    @pytest.mark.parametrize(
+        "before", [None, {}, {"status": "past_due"}, {"status": ["paused"]}, {"cancel_at_period_end": False}, "paused"]
+    )
+    @pytest.mark.parametrize("status", ["active", "trialing", "past_due"])
+    def test_a_running_subscription_just_goes_on(self, status: str, before: Any) -> None:
+        """An overdue payment keeps access while it is collected; a cancellation at the period's end waits for it."""
+        assert Ignored("subscription_goes_on") == self.updated(status, before)
+
+    def test_what_was_never_paid_is_not_held_back(self) -> None:
+        """Before its first payment there is nothing to hold."""
+        assert Ignored("subscription_not_paid_yet") == self.updated("incomplete")
+
+    @pytest.mark.parametrize("status", ["canceled", "incomplete_expired"])
+    def test_an_update_may_be_the_end(self, status: str) -> None:
+        """Both are final, and end the lineage at `ended_at`."""
+        ended = {**SUBSCRIPTION, "status": status, "cancellation_details": {"reason": None}}
+        said = only(meaning(self.UPDATED, ended))
+        assert (K.EXPIRED, ENDS * 1000, status) == (said.kind, said.occurred_at_ms, said.reason)
+        assert Subject(lineage=("subscription:sub_Ada",)) == said.subject
+
+    @pytest.mark.parametrize("status", [None, "hibernating"])
+    def test_an_unknown_status_has_no_effect(self, status: str | None) -> None:
+        """A word that the table lacks is kept for a person to see."""
+        assert Quarantined("unknown_subscription_status", str(status)) == self.updated(status)
+
     def test_an_ended_subscription_ends_its_whole_lineage(self) -> None:
         """It ended when it ended, not when the customer asked for it."""
         said = only(meaning("customer.subscription.deleted", SUBSCRIPTION))

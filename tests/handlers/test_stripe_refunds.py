@@ -1,17 +1,18 @@
-"""What Stripe's refunds and disputes mean for purchases, in the shapes of old and new API versions."""
+"""What Stripe's refunds and credit notes mean for purchases, in the shapes of old and new API versions."""
 
+from inspect import get_annotations
 from typing import Any
 
 import pytest
+import stripe
 
-from handlers.stripe_meaning import MEANING
 from schemas.entry import EntryKind as K
-from schemas.entry import PurchaseFacts, Subject
+from schemas.entry import PurchaseFacts, RefundFacts, Subject
 from schemas.meaning import Ignored, Meaning, Quarantined
 from tests.handlers.stripe_story import (
     CHARGE,
     CREATED,
-    DISPUTE,
+    CREDIT_NOTE,
     REFUND,
     REFUNDED,
     meaning,
@@ -19,6 +20,9 @@ from tests.handlers.stripe_story import (
 )
 
 pytestmark = pytest.mark.unit
+
+DESTINATIONS = stripe.Refund.DestinationDetails._inner_class_types
+TRACED = sorted(name for name, kind in DESTINATIONS.items() if "reference" in get_annotations(kind))
 
 
 class TestRefunds:
@@ -54,6 +58,8 @@ class TestRefunds:
             "reason": "requested_by_customer",
             "description": "did not like it",
             "reference": "74627884",
+            "reference_type": "acquirer_reference_number",
+            "reference_status": "available",
             "receipt_number": "1234-5678",
             "created_at_ms": REFUNDED * 1000,
         }
@@ -64,6 +70,57 @@ class TestRefunds:
         said = only(meaning("refund.failed", failed))
         assert said.refund is not None
         assert said.refund.failed_reason == "expired_or_canceled_card"
+
+    def test_a_refund_that_failed_because_of_a_dispute_says_so(self) -> None:
+        """Whether its money is with the customer is for the bank to decide: the reason reaches the ledger."""
+        reason = "charge_for_pending_refund_disputed"
+        said = only(meaning("refund.updated", {**REFUND, "status": "failed", "failure_reason": reason}))
+        assert said.refund is not None
+        assert (K.REFUND_FAILED, reason) == (said.kind, said.refund.failed_reason)
+
+    def test_a_canceled_refund_says_why(self) -> None:
+        """A refund that was waiting for the customer may be called off by the seller."""
+        canceled = {**REFUND, "status": "canceled", "failure_reason": "merchant_request"}
+        said = only(meaning("refund.updated", canceled))
+        assert said.refund is not None
+        assert (K.REFUND_CANCELED, "merchant_request") == (said.kind, said.refund.failed_reason)
+
+    @pytest.mark.parametrize(
+        "number", ["acquirer_reference_number", "system_trace_audit_number", "retrieval_reference_number"]
+    )
+    def test_a_card_refund_says_which_number_traces_it(self, number: str) -> None:
+        """ARN, STAN and RRN are asked for in different places."""
+        card = {"reference": "4711", "reference_status": "available", "reference_type": number, "type": "refund"}
+        said = only(meaning("refund.updated", {**REFUND, "destination_details": {"type": "card", "card": card}}))
+        assert said.refund is not None
+        assert ("4711", number, "available") == (
+            said.refund.reference,
+            said.refund.reference_type,
+            said.refund.reference_status,
+        )
+
+    def test_a_reference_that_is_not_there_yet_is_pending(self) -> None:
+        """The bank gives it days later, and a later event fills it in."""
+        card = {"reference": None, "reference_status": "pending", "type": "refund"}
+        said = only(meaning("refund.created", {**REFUND, "destination_details": {"type": "card", "card": card}}))
+        assert said.refund is not None
+        assert (None, None, "pending") == (
+            said.refund.reference,
+            said.refund.reference_type,
+            said.refund.reference_status,
+        )
+
+    @pytest.mark.parametrize("way", TRACED)
+    def test_every_way_of_paying_back_that_can_be_traced_is(self, way: str) -> None:
+        """Each destination of the official library that has a reference has it here."""
+        details = {"type": way, way: {"reference": "TRACE-1", "reference_status": "available"}}
+        said = only(meaning("refund.updated", {**REFUND, "destination_details": details}))
+        assert said.refund is not None
+        assert ("refund", "TRACE-1", "available") == (
+            said.refund.type,
+            said.refund.reference,
+            said.refund.reference_status,
+        )
 
     def test_a_reversal_is_told_from_a_refund(self) -> None:
         """Money that never reached the card's books was reversed."""
@@ -170,41 +227,66 @@ class TestRefundedCharges:
         assert (said.refund.scope, said.refund.amount) == ("full", 3000)
 
 
-class TestDisputes:
+class TestContradictions:
     @pytest.mark.parametrize(
-        ("status", "kind"),
+        ("change", "detail"),
         [
-            ("warning_needs_response", K.INQUIRY_OPENED),
-            ("warning_under_review", K.INQUIRY_OPENED),
-            ("warning_closed", K.INQUIRY_CLOSED),
-            ("prevented", K.INQUIRY_CLOSED),
-            ("needs_response", K.CHARGEBACK_OPENED),
-            ("under_review", K.CHARGEBACK_OPENED),
-            ("won", K.CHARGEBACK_WON),
-            ("lost", K.CHARGEBACK_LOST),
+            ({"amount_refunded": 15000, "refunded": True}, "15000 of 12000 eur"),
+            ({"amount_refunded": 15000, "currency": "jpy"}, "15000 of 12000 jpy"),
+            ({"refunds": {"data": [{**REFUND, "currency": "usd"}]}}, "12000 usd of 12000 eur"),
+            ({"refunds": {"data": [REFUND, {**REFUND, "id": "re_2", "amount": 1}]}}, "12001 of 12000 eur"),
         ],
     )
-    @pytest.mark.parametrize("type_", [name for name in MEANING if name.startswith("charge.dispute.")])
-    def test_a_dispute_is_what_its_status_says(self, type_: str, status: str, kind: K) -> None:
-        """The object's status decides, whichever event brought it."""
-        said = only(meaning(type_, {**DISPUTE, "status": status}))
-        assert said.kind is kind
-        assert said.subject == Subject(purchase_id="ch_3Annual", aliases=("payment_intent:pi_3Annual",))
+    def test_money_that_cannot_be_is_kept_with_both_numbers(self, change: dict[str, Any], detail: str) -> None:
+        """More back than was held, or in another currency, takes no access until a person has looked."""
+        answer = meaning("charge.refunded", {**CHARGE, **change})
+        assert Quarantined("money_contradicts", detail) == answer
+
+    @pytest.mark.parametrize("status", ["failed", "canceled"])
+    def test_a_refund_that_moved_nothing_contradicts_nothing(self, status: str) -> None:
+        """A failed refund was made again: only what moved is added up."""
+        failed = {**REFUND, "id": "re_first", "status": status, "currency": "usd"}
+        refunds = {"data": [failed, REFUND], "has_more": False}
+        answer = meaning("charge.refunded", {**CHARGE, "amount_refunded": 12000, "refunded": True, "refunds": refunds})
+        assert isinstance(answer, Meaning)
+
+    def test_a_capture_may_be_larger_than_its_authorization(self) -> None:
+        """A hold of 120 of which 150 were captured can be refunded with 150."""
+        charge = {**CHARGE, "amount_captured": 15000, "amount_refunded": 15000, "refunded": True}
+        said = only(meaning("charge.refunded", charge))
         assert said.refund is not None
-        assert (said.refund.platform_refund_id, said.refund.type) == ("du_1Annual", "chargeback")
-        assert (said.refund.amount, said.refund.currency, said.refund.reason) == (12000, "eur", "fraudulent")
+        assert (15000, "full") == (said.refund.amount, said.refund.scope)
 
-    @pytest.mark.parametrize("status", ["appeal_needs_response", "appeal_under_review"])
-    def test_an_appeal_leaves_the_verdict_standing(self, status: str) -> None:
-        """Until the new verdict comes, the last one counts."""
-        assert meaning("charge.dispute.updated", {**DISPUTE, "status": status}) == Ignored("dispute_appealed")
 
-    def test_an_unknown_status_has_no_effect(self) -> None:
-        """A word that the table lacks is kept for a person to see."""
-        answer = meaning("charge.dispute.updated", {**DISPUTE, "status": "adjourned"})
-        assert answer == Quarantined("unknown_dispute_status", "adjourned")
+class TestCreditNotes:
+    @pytest.mark.parametrize("type_", ["credit_note.created", "credit_note.updated", "credit_note.voided"])
+    def test_a_credit_note_ties_refund_and_invoice(self, type_: str) -> None:
+        """It names both, and says nothing else; voiding it does not bring the money back."""
+        said = only(meaning(type_, CREDIT_NOTE))
+        assert (K.LINKED, Subject(aliases=("invoice:in_1Annual",))) == (said.kind, said.subject)
+        assert RefundFacts(platform_refund_id="re_3Annual") == said.refund
+        assert not said.whole_lineage
 
-    def test_a_dispute_that_names_no_purchase_is_kept(self) -> None:
-        """It must not concern every purchase instead."""
-        answer = meaning("charge.dispute.created", {**DISPUTE, "charge": None, "payment_intent": None})
-        assert answer == Quarantined("dispute_without_charge")
+    def test_each_refund_of_a_credit_note_is_tied(self) -> None:
+        """One note may be paid out by several refunds."""
+        refunds = [{"refund": "re_1"}, {"refund": {"id": "re_2", "object": "refund"}}, {"refund": "re_1"}]
+        answer = meaning("credit_note.created", {**CREDIT_NOTE, "refunds": refunds})
+        assert isinstance(answer, Meaning)
+        assert ["re_1", "re_2"] == [said.refund and said.refund.platform_refund_id for said in answer.said]
+
+    def test_an_older_credit_note_names_one_refund(self) -> None:
+        """Until 2025-03-31 the field is `refund`."""
+        older = {name: value for name, value in CREDIT_NOTE.items() if name != "refunds"} | {"refund": "re_3Annual"}
+        assert only(meaning("credit_note.created", CREDIT_NOTE)) == only(meaning("credit_note.created", older))
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"refunds": []},
+            {"invoice": None},
+            {"refunds": [{"refund": None, "type": "payment_record_refund"}]},
+        ],
+    )
+    def test_credit_without_refund_ties_nothing(self, change: dict[str, Any]) -> None:
+        """An open invoice made cheaper, credit on the balance, and money Stripe never took are no refunds of Stripe."""
+        assert Ignored("credit_without_refund") == meaning("credit_note.created", {**CREDIT_NOTE, **change})

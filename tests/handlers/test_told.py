@@ -30,9 +30,18 @@ def told(**said: object) -> PurchaseTold:
     [
         ({"purchase_id": "ch_1"}, Subject(purchase_id="ch_1")),
         ({"purchase_id": "pi_1"}, Subject(aliases=("payment_intent:pi_1",))),
+        ({"purchase_id": "py_1"}, Subject(purchase_id="py_1")),
         ({"purchase_id": "in_1"}, Subject(aliases=("invoice:in_1",))),
+        ({"purchase_id": "cs_live_1"}, Subject(aliases=("checkout_session:cs_live_1",))),
+        ({"purchase_id": "sub_1"}, Subject(lineage=("subscription:sub_1",))),
+        ({"purchase_id": "sub_1", "original_purchase_id": "sub_1"}, Subject(lineage=("subscription:sub_1",))),
+        (
+            {"purchase_id": "cs_live_1", "original_purchase_id": "sub_1"},
+            Subject(aliases=("checkout_session:cs_live_1",), lineage=("subscription:sub_1",)),
+        ),
         ({"original_purchase_id": "sub_1"}, Subject(purchase_id="ch_annual", lineage=("subscription:sub_1",))),
         ({"platform": "apple", "purchase_id": "pi_1"}, Subject(purchase_id="pi_1")),
+        ({"platform": "apple", "purchase_id": "sub_1"}, Subject(purchase_id="sub_1")),
         (
             {"platform": "apple", "original_purchase_id": "1000"},
             Subject(purchase_id="ch_annual", lineage=("original:1000",)),
@@ -50,6 +59,12 @@ def told(**said: object) -> PurchaseTold:
 def test_a_purchase_is_named_as_its_platform_names_it(said, subject):
     """An app may name a Stripe purchase by what it has at hand; every id leads to where the platform's words lie."""
     assert subject == entry_of(told(**said), now_ms=NOW_MS).subject
+
+
+def test_a_subscription_is_no_purchase():
+    """A call that names only a Stripe subscription describes every payment of it, and is none of them itself."""
+    assert entry_of(told(purchase_id="sub_1"), now_ms=NOW_MS).whole_lineage
+    assert not entry_of(told(purchase_id="cs_live_1"), now_ms=NOW_MS).whole_lineage
 
 
 def test_the_same_call_makes_the_same_entry():

@@ -11,7 +11,7 @@ from packaging.version import Version
 
 from tests.house.tree import ROOT
 
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-fuzz.lock")
 HASHES = r"(?: +--hash=sha256:[0-9a-f]{64})+"
 PIN = re.compile(rf"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;]+)(?: ;[^\\]*?)?{HASHES}")
 
@@ -41,6 +41,8 @@ def _project() -> dict[str, Any]:
 
 def _wanted(project: dict[str, Any], lock: str) -> list[Requirement]:
     groups = project["dependency-groups"]
+    if lock == "requirements-fuzz.lock":  # comes on top of the development lock
+        return [Requirement(text) for text in groups["fuzz"]]
     wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["fast"]]
     wanted += groups["build"] if lock == "requirements.lock" else [*groups["build"], *groups["dev"]]
     return [Requirement(text) for text in wanted if isinstance(text, str)]

@@ -12,7 +12,15 @@ from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
 from config.settings import Settings
-from handlers.announce import CHARGEBACK_EVENTS, ENTITLEMENT_CHANGES, REFUND_EVENTS
+from handlers import life
+from handlers.announce import (
+    BALANCE_EVENTS,
+    CHARGEBACK_EVENTS,
+    ENTITLEMENT_CHANGES,
+    REFUND_DECLINED,
+    REFUND_EVENTS,
+)
+from handlers.clusters import RANK
 from handlers.refunds import REFUSED, TRANSITIONS
 from schemas.entry import EntryKind
 from tests.house.tree import ROOT
@@ -105,7 +113,7 @@ def _logged() -> Iterator[str]:
 def test_every_event_type_is_documented() -> None:
     """Each type of event that can be told, and no other, has a row that says when."""
     entitlements = {f"entitlement.{change}" for change in ENTITLEMENT_CHANGES.values()}
-    money = {*REFUND_EVENTS.values(), *CHARGEBACK_EVENTS.values()}
+    money = {*REFUND_EVENTS.values(), REFUND_DECLINED, *CHARGEBACK_EVENTS.values(), *BALANCE_EVENTS}
 
     assert entitlements | money == _first_cells(_section("api.md", "## The feed"))
 
@@ -131,15 +139,46 @@ def test_the_drawing_of_refunds_is_true() -> None:
 
 
 def test_no_drawn_arrow_of_a_refund_is_missing() -> None:
-    """Each way out of a state of a refund is drawn, but for a reversal that skips the success before it."""
+    """Each way out of a state of a refund is drawn, but for what skips the states between, and comes late."""
     said = [kind for kind in EntryKind if kind.startswith("refund_")]
-    states = ("pending", "requires_action", "succeeded", "failed", "canceled", "reversed")
+    before_money = ("to_issue", "declined", "pending", "requires_action")
+    states = (*before_money, "succeeded", "failed", "canceled", "reversed")
     open_ = {
         (state, after, str(kind))
         for (state, kind), after in TRANSITIONS.items()
         if state in states and kind in said and after != state and (state, kind) not in REFUSED
     }
     drawn = ARROW.findall(_section("ledger.md", "## A refund's states"))
-    skipped = {arrow for arrow in open_ if arrow[0] in ("pending", "requires_action") and arrow[1] == "reversed"}
+    asked = {arrow for arrow in open_ if arrow[0] in ("to_issue", "declined")}
+    skipped = {arrow for arrow in open_ if arrow[0] in before_money and arrow[1] == "reversed"}
+    unlikely = {arrow for arrow in asked if arrow[1] in ("requires_action", "failed", "canceled")}
 
-    assert open_ - skipped == {arrow for arrow in drawn if arrow[0] != "[*]" and arrow[2].startswith("refund_")}
+    assert open_ - skipped - unlikely == {a for a in drawn if a[0] != "[*]" and a[2].startswith("refund_")}
+
+
+def test_the_drawing_of_a_purchase_s_life_is_the_table() -> None:
+    """The arrows that are drawn are the words that change something, each from every state in which it does."""
+    states = (None, *(access for access in life.LIFE.values() if access))
+    table = {
+        (str(before or "[*]"), str(after), str(kind))
+        for before in states
+        for kind, after in life.LIFE.items()
+        if after not in (None, before) and (before, kind) not in life.REFUSED
+    }
+
+    assert table == set(ARROW.findall(_section("ledger.md", "## A purchase's life")))
+
+
+def test_the_rank_is_written_down() -> None:
+    """The list that settles ties within one moment has every kind of entry, in the order of the code."""
+    written = re.findall(r"^1\. `(\w+)`", _section("ledger.md", "### Order"), flags=re.MULTILINE)
+
+    assert sorted(EntryKind, key=RANK.__getitem__) == written
+
+
+def test_every_kind_of_entry_is_explained() -> None:
+    """Each kind is found in the ledger's table, by its name or by that of its family."""
+    cells = _first_cells(_section("ledger.md", "## Entries").partition("\n### ")[0])
+    families = tuple(cell.rstrip("…") for cell in cells if cell.endswith("…"))
+
+    assert [] == [kind for kind in EntryKind if kind not in cells and not kind.startswith(families)]

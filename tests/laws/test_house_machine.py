@@ -18,11 +18,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from schemas.resources import PurchaseTold
+from tests.effort import EFFORT
 from tests.handlers.entries import ANNUAL, NOW_MS
 from tests.worker.desk import Desk, Killed, Statements, arrival, desk, template
 from tests.worker.stripe_events import charge, dispute, invoice, invoice_payment, refund
@@ -245,7 +247,10 @@ class House(RuleBasedStateMachine):
         shutil.rmtree(self.directory)
 
 
-TestHouse = House.TestCase
+TestHouse = pytest.mark.law(House.TestCase)
 TestHouse.settings = settings(
-    max_examples=40, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=EFFORT.machine_runs,
+    stateful_step_count=EFFORT.machine_steps,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )

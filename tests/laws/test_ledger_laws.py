@@ -4,22 +4,27 @@ Real: everything in `handlers`. Double: nothing. Asserted: what the ten laws of 
 mixture of entries Hypothesis can make.
 """
 
+from collections import Counter
 from collections.abc import Iterable
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from handlers.decide import decide
-from handlers.ledger import LIFE, fold
+from handlers.ledger import fold
+from handlers.life import LIFE
 from handlers.refunds import REFUSED, STATES, TRANSITIONS
 from schemas.base import Access
 from schemas.book import Book, Held
 from schemas.entry import Entry, EntryKind
 from schemas.resources import Event, Purchase, Refund
+from tests.effort import law
 from tests.strategies import APP, NOW_MS, an_entry, some_entries
 
 K = EntryKind
-LIFECYCLE = (K.PURCHASED, K.RENEWED, K.EXPIRED, K.LAPSED, K.LINKED)
+LIFECYCLE = (
+    K.PURCHASED, K.RENEWED, K.EXPIRED, K.LAPSED, K.LINKED, K.SUSPENDED, K.RESUMED, K.RESCHEDULED, K.SIGNALED,
+)  # fmt: skip
 
 
 def told(entries: Iterable[Entry], book: Book | None = None) -> tuple[Book, list[Event]]:
@@ -43,6 +48,7 @@ def standing(book: Book) -> tuple[dict[str, Purchase], dict[str, Refund], dict[H
     return purchases, refunds, active
 
 
+@law
 @given(some_entries())
 def test_idempotence(entries: list[Entry]):
     """Saying the same again adds nothing: no entry, no event, no change."""
@@ -53,6 +59,7 @@ def test_idempotence(entries: list[Entry]):
     assert [] == events
 
 
+@law
 @given(some_entries(), st.randoms(use_true_random=False))
 def test_convergence(entries: list[Entry], random):
     """Any order and any duplication of the same entries ends in the same state and the same records."""
@@ -62,12 +69,13 @@ def test_convergence(entries: list[Entry], random):
     assert standing(told(entries)[0]) == standing(told(shuffled)[0])
 
 
+@law
 @given(some_entries(), an_entry(kinds=LIFECYCLE))
 def test_no_resurrection(entries: list[Entry], later: Entry):
     """A revoked purchase stays revoked, whatever is said of its life: only undoing that revocation brings it back."""
     # That less was paid back than was paid, or that it was bought after the end of its lineage, would be news of
     # another kind: it shows that there was nothing to revoke.
-    quiet = {"amount": None, "currency": None, "purchased_at_ms": None}
+    quiet = {"amount": None, "currency": None, "quantity": None, "quantity_left": None, "purchased_at_ms": None}
     later = later.model_copy(update={"facts": later.facts.model_copy(update=quiet)})
     before = {key for key, p in standing(told(entries)[0])[0].items() if p.access is Access.REVOKED}
     after, _, _ = standing(told([*entries, later])[0])
@@ -75,6 +83,7 @@ def test_no_resurrection(entries: list[Entry], later: Entry):
     assert all(after[key].access is Access.REVOKED for key in before if key in after)
 
 
+@law
 @given(some_entries())
 def test_conservation(entries: list[Entry]):
     """Never is more shown as refunded than was paid, and every amount is an integer of one currency."""
@@ -85,6 +94,7 @@ def test_conservation(entries: list[Entry]):
     assert all(r.currency for r in refunds.values() if r.amount is not None)
 
 
+@law
 @given(some_entries())
 def test_rebuild(entries: list[Entry]):
     """What is stored of a lineage equals the fold of its entries, made anew."""
@@ -95,6 +105,7 @@ def test_rebuild(entries: list[Entry]):
         assert (view.purchases, view.refunds) == (lineage.purchases, lineage.refunds)
 
 
+@law
 @given(some_entries())
 def test_announcement(entries: list[Entry]):
     """A subscriber that believes its events knows every entitlement's status, and misses no number."""
@@ -116,6 +127,32 @@ def test_announcement(entries: list[Entry]):
     assert len({event.id for event in events}) == len(events)
 
 
+@given(some_entries())
+def test_balances_are_announced(entries: list[Entry]):
+    """A subscriber that follows its balance events has taken exactly the units that the ledger says went back."""
+    book, events = told(entries)
+    taken = Counter[str]()
+    for event in events:
+        if event.data.balance and event.customer:
+            assert 0 < event.data.balance.units
+            sign = 1 if event.type == "balance.clawed_back" else -1
+            taken[event.customer.user_id] += sign * event.data.balance.units
+
+    gone = Counter[str]()
+    for purchase in standing(book)[0].values():
+        if purchase.user_id:
+            gone[purchase.user_id] += purchase.units_clawed_back
+    assert +gone == +taken
+
+
+@given(some_entries())
+def test_no_units_are_taken_that_were_not_bought(entries: list[Entry]):
+    """Refunds never take back more units than the purchase was worth, and none of what is no consumable."""
+    purchases, _, _ = standing(told(entries)[0])
+
+    assert all(0 <= p.units_clawed_back <= (p.units or 0) for p in purchases.values())
+
+
 def test_table_is_total():
     """Every pair of a refund's state and a kind of entry has a next state or is refused by name, never both."""
     kinds = {kind for _, kind in TRANSITIONS}
@@ -126,12 +163,13 @@ def test_table_is_total():
     assert set(EntryKind) == set(LIFE)
 
 
+@law
 @given(some_entries())
 def test_what_undoes_a_refund_gives_back(entries: list[Entry]):
     """A purchase whose every refund and chargeback was undone, and that nothing else ended, gives access again."""
     purchases, refunds, _ = standing(told(entries)[0])
     open_charges = {r.charge_id for r in refunds.values() if r.status in ("succeeded", "pending", "requires_action")}
-    other = {K.REVOKED, K.EXPIRED, K.LAPSED, K.INQUIRY_OPENED}
+    other = {K.REVOKED, K.MEMBER_REMOVED, K.SUSPENDED, K.EXPIRED, K.LAPSED, K.INQUIRY_OPENED}
     if any(entry.kind in other for entry in entries):
         return
 

@@ -40,6 +40,8 @@ LEVEL_PACK = Sale(
     expires_at_ms=None,
     subscription=False,
 )
+YEARLY = replace(MONTHLY, purchase_id="amzn1.receipt.yearly", replaces="amzn1.receipt.monthly")
+PACK = replace(LEVEL_PACK, product_id="com.acme.coins", purchase_id="amzn1.receipt.pack", consumable=True)
 COINS = replace(LEVEL_PACK, product_id="com.acme.coins", purchase_id="amzn1.receipt.coins", quantity=3)
 
 
@@ -111,6 +113,11 @@ def test_the_key_must_be_rsa(tmp_path: Path, directory: Path, settings: Amazon) 
         ("refund", LEVEL_PACK, "ENTITLEMENT_CANCELLED"),
         ("refund", COINS, "CONSUMABLE_CANCELLED"),
         ("expire", MONTHLY, "SUBSCRIPTION_EXPIRED"),
+        ("revoke", MONTHLY, "SUBSCRIPTION_CANCELLED"),
+        ("upgrade", YEARLY, "SUBSCRIPTION_MODIFIED_IMMEDIATE"),
+        ("fail_payment", MONTHLY, "SUBSCRIPTION_IN_GRACE_PERIOD"),
+        ("recover", MONTHLY, "SUBSCRIPTION_RENEWED"),
+        ("purchase", PACK, "CONSUMABLE_PURCHASED"),
     ],
 )
 def test_each_verb_is_said_in_amazons_words(
@@ -125,6 +132,27 @@ def test_each_verb_is_said_in_amazons_words(
     assert (word, word) == (shot.type, payload.notification.notification_type)
     assert sale.purchase_id == payload.notification.receipt_id
     assert int(NOW * 1000) == payload.notification.timestamp_ms == payload.sent_at_ms
+
+
+def test_an_upgrade_names_the_receipt_that_it_ends(simulator: AmazonSimulator, settings: Amazon) -> None:
+    """A new tier has a receipt of its own, and says whose place it takes."""
+    said = verified(simulator.upgrade(YEARLY, NOW), settings).notification
+
+    assert said is not None
+    assert {"cancelledReceiptId": MONTHLY.purchase_id} == said.related_receipts
+
+
+def test_a_late_message_is_published_anew(simulator: AmazonSimulator, settings: Amazon) -> None:
+    """Five days later the words are the same, in another message whose signature is young enough."""
+    shot = simulator.refund(LEVEL_PACK, NOW - 5 * 86_400)
+    late = simulator.reseal(shot, NOW)
+    outer, again = (json.loads(each.body) for each in (shot, late))
+
+    with pytest.raises(Rejected, match="timestamp_too_old"):
+        verified(shot, settings)
+    assert verified(late, settings).notification is not None
+    assert outer["Message"] == again["Message"]
+    assert outer["MessageId"] != again["MessageId"]
 
 
 def test_what_the_appstore_does_not_have_is_not_said(simulator: AmazonSimulator) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,6 +49,10 @@ GEMS = Sale(
     subscription=False,
     quantity=3,
 )
+
+
+SEATS = replace(ANNUAL, amount=4995, quantity=5, seats=True)
+COPY = replace(ANNUAL, user_id="2b0f9c1e-5a77-4d0c-9a3e-1f2e3d4c5b6a", purchase_id="2000000900000077", family=True)
 
 
 @pytest.fixture(name="directory")
@@ -155,6 +160,72 @@ def test_what_is_bought_once_is_a_one_time_charge(store, settings):
         said.facts.kind, said.facts.quantity, said.facts.amount, said.facts.currency,
     )  # fmt: skip
     assert store.expire(GEMS, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("act", "sale", "type_", "subtype", "said"),
+    [
+        ("refund_unused_time", ANNUAL, "REFUND", None, {"revocationType": "REFUND_PRORATED"}),
+        ("refund_unused_time", ANNUAL, "REFUND", None, {"revocationPercentage": 50_000}),
+        ("refund_one_unit", GEMS, "REFUND", None, {"revocationPercentage": 33_333, "quantity": 3}),
+        ("request_refund", ANNUAL, "CONSUMPTION_REQUEST", None, {"revocationDate": None}),
+        ("decline_refund", ANNUAL, "REFUND_DECLINED", None, {"revocationDate": None}),
+        ("refund_seats", SEATS, "REFUND", "SEATS", {"revocationDate": None, "quantity": 5}),
+        ("remove_member", COPY, "REVOKE", None, {"revocationType": "FAMILY_REVOKE"}),
+        ("remove_member", COPY, "REVOKE", None, {"inAppOwnershipType": "FAMILY_SHARED"}),
+        ("upgrade", ANNUAL, "DID_CHANGE_RENEWAL_PREF", "UPGRADE", {"transactionReason": "PURCHASE"}),
+        ("fail_payment", ANNUAL, "DID_FAIL_TO_RENEW", "GRACE_PERIOD", {"expiresDate": ANNUAL.expires_at_ms}),
+        ("hold", ANNUAL, "DID_FAIL_TO_RENEW", None, {"expiresDate": ANNUAL.expires_at_ms}),
+        ("recover", ANNUAL, "DID_RENEW", "BILLING_RECOVERY", {"revocationDate": None}),
+    ],
+)
+def test_what_only_the_app_store_says_is_said_in_its_words(store, settings, act, sale, type_, subtype, said):
+    """Type, subtype and the fields that decide stand where Apple puts them, and every signature is believed."""
+    shot = getattr(store, act)(sale, NOW)
+    payload = open_unverified(token_of(shot))
+    transaction = open_unverified(payload["data"]["signedTransactionInfo"])
+
+    meaning_of(shot, settings)
+    assert (type_, type_, subtype) == (shot.type, payload["notificationType"], payload.get("subtype"))
+    assert sale.purchase_id == transaction["transactionId"]
+    assert said == {name: transaction.get(name) for name in said}
+
+
+def test_a_grace_period_ends_later_than_what_was_paid(store):
+    """The renewal information names the end of the grace period, sixteen days after the period's."""
+    payload = open_unverified(token_of(store.fail_payment(ANNUAL, NOW)))
+    renewal = open_unverified(payload["data"]["signedRenewalInfo"])
+
+    assert 4 == payload["data"]["status"]
+    assert 16 * DAY_MS == renewal["gracePeriodExpiresDate"] - (ANNUAL.expires_at_ms or 0)
+
+
+def test_seats_are_counted_and_priced_one_by_one(store):
+    """The price of several seats is that of one, and a refund of seats says how many."""
+    bought, refunded = (open_unverified(token_of(act(SEATS, NOW))) for act in (store.purchase, store.refund_seats))
+    one, left = (open_unverified(payload["data"]["signedTransactionInfo"]) for payload in (bought, refunded))
+
+    assert (SEATS.amount * 10 // 5, 5) == (one["price"], one["quantity"])
+    assert 2 == left["multiSeatInfo"]["revokedSeatQuantity"]
+
+
+def test_a_family_members_copy_has_no_price_and_no_account(store):
+    """Who shares paid nothing, and was never asked who they are: only the app's backend knows."""
+    payload = open_unverified(token_of(store.purchase(COPY, NOW)))
+    transaction = open_unverified(payload["data"]["signedTransactionInfo"])
+    said = apple.told(COPY)
+
+    assert {"price", "currency", "appAccountToken"}.isdisjoint(transaction)
+    assert said is not None
+    assert (COPY.user_id, COPY.purchase_id) == (said["user_id"], said["purchase_id"])
+    assert {"amount", "currency"}.isdisjoint(said)
+
+
+def test_a_late_notification_is_as_it_was(store):
+    """Apple signs once, and repeats that for days."""
+    shot = store.refund(ANNUAL, NOW)
+
+    assert shot == store.reseal(shot, NOW + 86_400)
 
 
 def test_the_test_notification_means_nothing(store, settings):

@@ -120,6 +120,41 @@ def test_a_refund_names_the_order_of_its_sale(demo):
     assert (GEMS.purchase_id, "quantity") == (some.subject.purchase_id, some.refund.scope)
 
 
+@pytest.mark.parametrize(
+    ("verb", "word", "field", "number"),
+    [
+        ("recover", "SUBSCRIPTION_RECOVERED", "subscriptionNotification", 1),
+        ("hold", "SUBSCRIPTION_ON_HOLD", "subscriptionNotification", 5),
+        ("fail_payment", "SUBSCRIPTION_IN_GRACE_PERIOD", "subscriptionNotification", 6),
+    ],
+)
+def test_an_unpaid_renewal_is_said_in_googles_numbers(demo, verb, word, field, number):
+    """The number of the reference stands beside the purchase token, and nothing says until when."""
+    shot = getattr(demo.play, verb)(RENEWAL, NOW)
+    said = verify(demo, shot).notification.content[field]
+
+    assert (word, number) == (shot.type, said["notificationType"])
+    assert RENEWAL.original_purchase_id == said["purchaseToken"]
+
+
+def test_a_question_about_a_refund_names_its_order_only(demo):
+    """A pending refund review names order and reason, and a token for the answer, but no purchase token."""
+    said = verify(demo, demo.play.request_refund(RENEWAL, NOW)).notification.content["pendingRefundReviewNotification"]
+
+    assert (RENEWAL.purchase_id, 7) == (said["orderId"], said["refundReason"])
+    assert {"version", "pendingRefundToken", "orderId", "refundReason"} == set(said)
+
+
+def test_what_arrives_late_is_pushed_with_a_new_token(demo):
+    """Two days later the message is the same, and the token that pushes it has not expired."""
+    late = NOW + 2 * 86_400
+    shot = demo.play.refund(RENEWAL, NOW)
+    again = demo.play.reseal(shot, late)
+
+    assert shot.body == again.body
+    assert PLATFORM.identify(verify(demo, shot)) == PLATFORM.identify(verify(demo, again, late))
+
+
 def test_there_is_nothing_to_say_where_google_play_has_no_word(demo):
     """A refund is not taken back, and what was bought once does not expire."""
     assert None is demo.play.undo_refund(RENEWAL, NOW)

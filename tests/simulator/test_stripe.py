@@ -1,6 +1,7 @@
 """The simulated Stripe: what it says is genuinely signed, and what it forges is not."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,69 @@ def test_a_subscription_ends_as_a_whole(simulator: StripeSimulator, settings: St
     ended = said(simulator.expire(YEARLY, NOW), settings)
     assert (ended.kind, ended.subject) == (K.EXPIRED, Subject(lineage=("subscription:sub_1Ada",)))
     assert simulator.expire(THEME, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("verb", "kind", "fields"),
+    [
+        ("refund_half", "refund.created", {"amount": 149, "status": "succeeded"}),
+        ("refund_other_half", "refund.created", {"amount": 150, "status": "succeeded"}),
+        ("refund_twice_the_price", "refund.created", {"amount": 598}),
+        ("total_half", "charge.refunded", {"amount_refunded": 149, "refunded": False}),
+        ("total_all", "charge.refunded", {"amount_refunded": 299, "refunded": True}),
+        ("fail_disputed_refund", "refund.failed", {"failure_reason": "charge_for_pending_refund_disputed"}),
+        ("open_dispute", "charge.dispute.created", {"status": "needs_response"}),
+        ("withdraw_funds", "charge.dispute.funds_withdrawn", {"status": "needs_response"}),
+        ("win_dispute", "charge.dispute.closed", {"status": "won"}),
+        ("reinstate_funds", "charge.dispute.funds_reinstated", {"status": "won"}),
+        ("lose_dispute", "charge.dispute.closed", {"status": "lost"}),
+        ("open_inquiry", "charge.dispute.created", {"status": "warning_needs_response"}),
+        ("close_inquiry", "charge.dispute.closed", {"status": "warning_closed"}),
+        ("warn_of_fraud", "radar.early_fraud_warning.created", {"actionable": True}),
+        ("hold", "customer.subscription.updated", {"status": "unpaid", "ended_at": None}),
+        ("resume", "customer.subscription.updated", {"status": "active", "ended_at": None}),
+        ("recover", "invoice.paid", {"status": "paid"}),
+    ],
+)
+def test_what_only_stripe_says_is_said_in_its_words(
+    simulator: StripeSimulator, settings: Stripe, verb: str, kind: str, fields: dict[str, Any]
+) -> None:
+    """Type and the fields that decide stand where Stripe puts them, on an event that is genuine."""
+    subscribed = verb in ("hold", "resume", "recover")
+    event = verified(getattr(simulator, verb)(YEARLY if subscribed else THEME, NOW), settings)
+
+    assert kind == event.type
+    assert fields == {name: event.subject[name] for name in fields}
+
+
+def test_two_halves_are_two_refunds(simulator: StripeSimulator, settings: Stripe) -> None:
+    """Each part of a sale that goes back is a refund of its own, and told again it is the same one."""
+    parts = [verified(act(THEME, NOW), settings) for act in (simulator.refund_half, simulator.refund_other_half)]
+    again = verified(simulator.refund_half(THEME, NOW + 60), settings)
+
+    assert THEME.amount == sum(part.subject["amount"] for part in parts)
+    assert parts[0].subject["id"] == again.subject["id"] != parts[1].subject["id"]
+
+
+def test_an_upgrade_credits_what_is_left_of_the_old_plan(simulator: StripeSimulator, settings: Stripe) -> None:
+    """The invoice of a change has a negative line, and what was paid is the sum of its lines."""
+    better = replace(YEARLY, purchase_id="ch_3AdaBetter", replaces="ch_3AdaYearly")
+    invoice = verified(simulator.upgrade(better, NOW), settings).subject
+    amounts = [line["amount"] for line in invoice["lines"]["data"]]
+
+    assert ("subscription_update", better.amount) == (invoice["billing_reason"], sum(amounts))
+    assert min(amounts) < 0
+
+
+def test_a_late_delivery_is_signed_anew(simulator: StripeSimulator, settings: Stripe) -> None:
+    """Eight days later the event is the same, and its signature is fresh."""
+    eight_days_ago = NOW - 8 * 86_400
+    shot = simulator.refund(THEME, eight_days_ago)
+    with pytest.raises(Rejected, match="signed_too_long_ago"):
+        verified(shot, settings)
+    late = simulator.reseal(shot, NOW)
+
+    assert (shot.body, int(eight_days_ago)) == (late.body, verified(late, settings).created)
 
 
 @pytest.mark.parametrize("livemode", [True, False])

@@ -45,6 +45,7 @@ async def test_a_notification_shows_what_became_of_it(service: Service) -> None:
         "received_at": seed.NOW - seed.DAY,
         "status": "processed",
         "reason": None,
+        "detail": None,
         "attempts": 1,
         "events": [seed.event(1).id],
         "stations": {"stored": 3.5},

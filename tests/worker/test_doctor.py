@@ -6,6 +6,7 @@ import pytest
 
 from config.load import load
 from tests.services import require_valkey, valkey
+from tests.worker.platform_api import write_key
 from worker.bootstrap import settle
 from worker.broker import connect
 from worker.doctor import CHECKS, Finding, examine, healthy
@@ -104,6 +105,42 @@ def test_unreadable_key_fails(look):
 
     assert "failed" == finding.verdict
     assert "apps.acme.apple.root_certificates" in finding.detail
+
+
+ON = {
+    "google": "package_name = 'com.acme'\naudience = 'https://a'\nservice_account_email = 'push@acme'",
+    "stripe": "webhook_secrets = ['whsec_annual']",
+    "amazon": "package_name = 'com.acme'\ntopic_arns = ['arn:aws:sns:us-east-1:123456789012:acme']",
+}
+
+
+@pytest.mark.parametrize(
+    ("platform", "credentials", "verdict", "says"),
+    [
+        ("google", "", "ok", "apps.acme.google: off"),
+        ("google", "service_account_key = 'key.json'", "ok", "on, as play-reader@acme.iam.gserviceaccount.com"),
+        ("google", "service_account_key = 'gone.json'", "failed", "gone.json cannot be read"),
+        ("google", "service_account_key = 'clawback.toml'", "failed", "is not JSON"),
+        ("stripe", "", "ok", "apps.acme.stripe: off"),
+        ("stripe", "api_key = 'rk_live_annual'", "ok", "a restricted key"),
+        ("stripe", "api_key = 'sk_live_annual'", "ok", "the secret key"),
+        ("stripe", "api_key = 'sk_test_annual'", "failed", "is not of live mode"),
+        ("stripe", "api_key = 'pk_live_annual'", "failed", "no secret or restricted key"),
+        ("amazon", "", "ok", "apps.acme.amazon: off"),
+        ("amazon", "shared_secret = '2:annual'", "ok", "on, with a shared secret"),
+        ("amazon", "shared_secret = '2:annual/'", "failed", "a slash or space at an end"),
+    ],
+)
+def test_credentials_for_look_ups_are_looked_at(look, tmp_path, platform, credentials, verdict, says):
+    """For each app and platform it is said whether the API is asked, and whether its credentials look like some."""
+    write_key(tmp_path / "key.json")
+
+    (finding,) = of(look(f"[apps.acme.{platform}]\n{ON[platform]}\n{credentials}\n"), "lookups")
+
+    assert verdict == finding.verdict
+    assert says in finding.detail
+    assert "annual" not in finding.detail
+    assert ("failed" == verdict) == bool(finding.advice)
 
 
 def test_section_without_its_secret_is_a_warning(look):

@@ -125,7 +125,7 @@ def _print_stories(*, as_json: bool) -> None:
         print_json([{"story": s.name, "platforms": s.platforms, "summary": s.summary} for s in STORIES.values()])
         return
     for story in STORIES.values():
-        click.echo(f"{story.name:<24} {', '.join(story.platforms):<32} {story.summary}")
+        click.echo(f"{story.name:<36} {', '.join(story.platforms):<32} {story.summary}")
 
 
 def _show(told: "list[Played]", *, as_json: bool) -> None:

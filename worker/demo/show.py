@@ -17,7 +17,7 @@ from worker.demo.trust import APP, LIFETIME_PRODUCT, PRODUCT
 from worker.simulator.play import Played, Player, Stage
 from worker.simulator.registry import SPEAKERS
 from worker.simulator.sales import Till
-from worker.simulator.stories import Story
+from worker.simulator.story import Story
 
 T = TypeVar("T")
 

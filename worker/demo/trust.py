@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from worker.simulator.goods import COINS, LIFETIME, MONTHLY, YEARLY
 from worker.simulator.registry import SPEAKERS
 
 APP = "demo"
-PRODUCT = "com.demo.pro.monthly"
-LIFETIME_PRODUCT = "com.demo.pro.lifetime"
+PRODUCT = MONTHLY
+LIFETIME_PRODUCT = LIFETIME
 CONFIG_FILE = "demo.toml"
 HOST = "127.0.0.1"
 PORT = 8080
@@ -84,14 +85,10 @@ def _config(sections: Mapping[str, Mapping[str, Any]], *, port: int, backend_por
         lines += [f"[apps.{APP}.{name}]", *(f"{key} = {_toml(value)}" for key, value in section.items()), ""]
     secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
     lines += [
-        f"[apps.{APP}.products.{_toml(PRODUCT)}]",
-        'kind = "subscription"',
-        'entitlements = ["pro"]',
-        "",
-        f"[apps.{APP}.products.{_toml(LIFETIME_PRODUCT)}]",
-        'kind = "non_consumable"',
-        'entitlements = ["pro"]',
-        "",
+        *_product(MONTHLY, kind="subscription", entitlements=["pro"]),
+        *_product(YEARLY, kind="subscription", entitlements=["pro"]),
+        *_product(LIFETIME, kind="non_consumable", entitlements=["pro"]),
+        *_product(COINS, kind="consumable", units=100),
         "[[subscribers]]",
         f"app = {_toml(APP)}",
         f"url = {_toml(f'http://{HOST}:{backend_port}/events')}",
@@ -100,6 +97,14 @@ def _config(sections: Mapping[str, Mapping[str, Any]], *, port: int, backend_por
         "",
     ]
     return "\n".join(lines)
+
+
+def _product(product_id: str, **keys: Any) -> list[str]:
+    return [
+        f"[apps.{APP}.products.{_toml(product_id)}]",
+        *(f"{key} = {_toml(value)}" for key, value in keys.items()),
+        "",
+    ]
 
 
 def _toml(value: Any) -> str:

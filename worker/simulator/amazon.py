@@ -27,7 +27,11 @@ _STRANGERS_TOPIC = f"arn:aws:sns:{REGION}:666666666666:stranger"
 _KEY_FILE = "amazon-sns-key.pem"
 _CERTIFICATE_FILE = "amazon-sns-certificate.pem"
 _SIGNED = ("Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
-_KINDS = {"SUBSCRIPTION": "subscription", "CONSUMABLE": "consumable", "ENTITLEMENT": "non_consumable"}
+_FAMILIES: Mapping[str, str] = {
+    "subscription": "SUBSCRIPTION",
+    "consumable": "CONSUMABLE",
+    "non_consumable": "ENTITLEMENT",
+}
 _DIGESTS: Mapping[str, hashes.HashAlgorithm] = {
     "1": hashes.SHA1(),  # noqa: S303 - what real topics sign with by default
     "2": hashes.SHA256(),
@@ -70,7 +74,7 @@ def certify(key: rsa.RSAPrivateKey, *, name: str = "sns.amazonaws.com") -> x509.
 def told(sale: Sale) -> dict[str, Any]:
     """Say what the app's backend knows of a sale: an RTN names neither product nor price."""
     original = sale.original_purchase_id if sale.subscription else None
-    return backend_word(sale, platform="amazon", kind=_KINDS[_family(sale)], original_purchase_id=original)
+    return backend_word(sale, platform="amazon", original_purchase_id=original)
 
 
 def sign(envelope: Mapping[str, str], key: rsa.RSAPrivateKey) -> dict[str, str]:
@@ -120,7 +124,7 @@ class AmazonSimulator:
 
     def purchase(self, sale: Sale, now: float) -> Shot:
         """Say that it was bought."""
-        return self.notification(f"{_family(sale)}_PURCHASED", sale, now)
+        return self.notification(f"{_FAMILIES[sale.kind]}_PURCHASED", sale, now)
 
     def renew(self, sale: Sale, now: float) -> Shot:
         """Say that another period was paid. The Appstore keeps the receipt of the first."""
@@ -128,7 +132,25 @@ class AmazonSimulator:
 
     def refund(self, sale: Sale, now: float) -> Shot:
         """Say that it was cancelled; there is no other word for a refund here."""
-        return self.notification(f"{_family(sale)}_CANCELLED", sale, now)
+        return self.notification(f"{_FAMILIES[sale.kind]}_CANCELLED", sale, now)
+
+    def revoke(self, sale: Sale, now: float) -> Shot:
+        """Say that a subscription was cancelled: access ends, and whether money went back is not said."""
+        return self.notification("SUBSCRIPTION_CANCELLED", sale, now)
+
+    def upgrade(self, sale: Sale, now: float) -> Shot:
+        """Say that another tier begins at once, with a receipt of its own, and which receipt that ends."""
+        return self.notification(
+            "SUBSCRIPTION_MODIFIED_IMMEDIATE", sale, now, relatedReceipts={"cancelledReceiptId": sale.replaces}
+        )
+
+    def fail_payment(self, sale: Sale, now: float) -> Shot:
+        """Say that a renewal was not paid, and that a grace period began."""
+        return self.notification("SUBSCRIPTION_IN_GRACE_PERIOD", sale, now)
+
+    def recover(self, sale: Sale, now: float) -> Shot:
+        """Say that it was paid after all: that is a renewal here."""
+        return self.renew(sale, now)
 
     def undo_refund(self, sale: Sale, now: float) -> Shot | None:  # noqa: ARG002 - the protocol's shape
         """Say nothing: what was cancelled stays cancelled."""
@@ -137,6 +159,10 @@ class AmazonSimulator:
     def expire(self, sale: Sale, now: float) -> Shot | None:
         """Say that a subscription ended by itself; what was bought once never does."""
         return self.notification("SUBSCRIPTION_EXPIRED", sale, now) if sale.subscription else None
+
+    def reseal(self, shot: Shot, now: float) -> Shot:
+        """Publish it anew: SNS repeats a message for an hour, so what comes later is another with the same words."""
+        return self.publish(json.loads(shot.body)["Message"], now, kind=shot.type)
 
     def notification(self, word: str, sale: Sale, now: float, **more: Any) -> Shot:
         """Say any `notificationType` of a sale; `more` adds to or replaces fields of the inner message."""
@@ -215,13 +241,6 @@ class AmazonSimulator:
             "SignatureVersion": self._signature_version,
             "SigningCertURL": self._certificate_url,
         }
-
-
-def _family(sale: Sale) -> str:
-    """Begin the word for what is sold: only consumables are bought several at a time."""
-    if sale.subscription:
-        return "SUBSCRIPTION"
-    return "CONSUMABLE" if sale.quantity > 1 else "ENTITLEMENT"
 
 
 def _certificate_url(certificate: x509.Certificate) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from cryptography import x509
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from config.platforms import Apple
+from config.products import ProductKind
 from handlers import money
 from worker.simulator import apple_pki as pki
 from worker.simulator.sale import Sale, Shot, backend_word
@@ -32,8 +34,9 @@ INTERMEDIATE: Final = "apple-intermediate"
 LEAF: Final = "apple-leaf"
 
 _LONG_AGO: Final = datetime(2016, 4, 30, tzinfo=UTC)
-_ACTIVE, _EXPIRED, _REVOKED = 1, 2, 5
+_ACTIVE, _EXPIRED, _IN_RETRY, _IN_GRACE, _REVOKED = 1, 2, 3, 4, 5
 """`status`, of auto-renewable subscriptions only."""
+_GRACE_MS: Final = 16 * 24 * 3600 * 1000
 
 
 def create(directory: Path, *, app: str, public_url: str) -> dict[str, Any]:
@@ -58,11 +61,13 @@ def create(directory: Path, *, app: str, public_url: str) -> dict[str, Any]:
 
 
 def told(sale: Sale) -> Mapping[str, Any] | None:
-    """Tell what the app's backend adds: nothing, if the user fits into `appAccountToken`, which holds a UUID."""
-    if _account_token(sale.user_id):
+    """Tell what the app's backend adds: nothing, if the user fits into `appAccountToken`, which holds a UUID.
+
+    A family member's copy carries no token, whoever they are.
+    """
+    if _account_token(sale.user_id) and not sale.family:
         return None
-    original = sale.original_purchase_id
-    return backend_word(sale, platform="apple", kind=_KINDS[_type(sale)], original_purchase_id=original)
+    return backend_word(sale, platform="apple", original_purchase_id=sale.original_purchase_id)
 
 
 class AppleSimulator:
@@ -86,15 +91,56 @@ class AppleSimulator:
 
     def refund(self, sale: Sale, now: float) -> Shot:
         """Say that all its money went back: REFUND."""
-        revocation = {
-            "revocationDate": _ms(now),
-            "revocationReason": 1,
-            "revocationType": "REFUND_FULL",
-            "revocationPercentage": 100_000,
-        }
         # An old period can be refunded while the subscription lives on, as `status` then says.
         live = sale.expires_at_ms is not None and sale.expires_at_ms <= _ms(now)
-        return self._shot("REFUND", sale, now, revocation=revocation, status=_ACTIVE if live else _REVOKED)
+        revocation = _revocation(now, "REFUND_FULL", 100_000)
+        return self._shot("REFUND", sale, now, more=revocation, status=_ACTIVE if live else _REVOKED)
+
+    def refund_unused_time(self, sale: Sale, now: float) -> Shot:
+        """Say that half of the money went back, for the half of the period that is left: REFUND, prorated."""
+        return self._shot("REFUND", sale, now, more=_revocation(now, "REFUND_PRORATED", 50_000), status=_REVOKED)
+
+    def refund_one_unit(self, sale: Sale, now: float) -> Shot:
+        """Say that one of several went back: the share is that of the whole quantity, 33333 of one in three."""
+        share = _revocation(now, "REFUND_PRORATED", 100_000 // sale.quantity)
+        return self._shot("REFUND", sale, now, more=share)
+
+    def refund_seats(self, sale: Sale, now: float) -> Shot:
+        """Say that two seats went back: no `revocationDate`, since the purchaser keeps the purchase."""
+        seats = {"multiSeatInfo": {"invitationManagement": "APPLE", "revokedSeatQuantity": 2}}
+        return self._shot("REFUND", sale, now, subtype="SEATS", more=seats)
+
+    def request_refund(self, sale: Sale, now: float) -> Shot:
+        """Ask what the customer made of it, who wants the money back: CONSUMPTION_REQUEST."""
+        reason = {"consumptionRequestReason": "UNINTENDED_PURCHASE"}
+        return self._shot("CONSUMPTION_REQUEST", sale, now, beside=reason)
+
+    def decline_refund(self, sale: Sale, now: float) -> Shot:
+        """Say that the customer does not get the money back: REFUND_DECLINED."""
+        return self._shot("REFUND_DECLINED", sale, now)
+
+    def remove_member(self, sale: Sale, now: float) -> Shot:
+        """Say that a family member no longer shares: REVOKE, about that member's own transaction."""
+        revocation = _revocation(now, "FAMILY_REVOKE", 100_000) | {"revocationReason": 0}
+        return self._shot("REVOKE", sale, now, more=revocation, status=_REVOKED)
+
+    def upgrade(self, sale: Sale, now: float) -> Shot:
+        """Say that a better plan begins at once: DID_CHANGE_RENEWAL_PREF with the new plan's first transaction."""
+        return self._shot("DID_CHANGE_RENEWAL_PREF", sale, now, subtype="UPGRADE")
+
+    def fail_payment(self, sale: Sale, now: float) -> Shot:
+        """Say that the renewal was not paid, and that a grace period of sixteen days began: DID_FAIL_TO_RENEW."""
+        grace = {"isInBillingRetryPeriod": True, "gracePeriodExpiresDate": (sale.expires_at_ms or 0) + _GRACE_MS}
+        return self._shot("DID_FAIL_TO_RENEW", sale, now, subtype="GRACE_PERIOD", status=_IN_GRACE, renewal=grace)
+
+    def hold(self, sale: Sale, now: float) -> Shot:
+        """Say that the renewal was not paid, and that nothing is granted meanwhile: DID_FAIL_TO_RENEW."""
+        retry = {"isInBillingRetryPeriod": True}
+        return self._shot("DID_FAIL_TO_RENEW", sale, now, status=_IN_RETRY, renewal=retry)
+
+    def recover(self, sale: Sale, now: float) -> Shot:
+        """Say that a renewal was paid after all: DID_RENEW."""
+        return self._shot("DID_RENEW", sale, now, subtype="BILLING_RECOVERY")
 
     def undo_refund(self, sale: Sale, now: float) -> Shot | None:
         """Say that the refund was reversed: REFUND_REVERSED, its transaction without any revocation."""
@@ -105,6 +151,10 @@ class AppleSimulator:
         if not sale.subscription:
             return None
         return self._shot("EXPIRED", sale, now, subtype="VOLUNTARY", status=_EXPIRED)
+
+    def reseal(self, shot: Shot, now: float) -> Shot:  # noqa: ARG002 - the protocol's shape
+        """Give it as it was: Apple signs a notification once, and repeats it for days."""
+        return shot
 
     def test(self, now: float) -> Shot:
         """Say nothing, as App Store Connect's "Request a Test Notification" does."""
@@ -140,14 +190,28 @@ class AppleSimulator:
         now: float,
         *,
         subtype: str | None = None,
-        revocation: Mapping[str, Any] | None = None,
         status: int = _ACTIVE,
+        more: Mapping[str, Any] = MappingProxyType({}),
+        renewal: Mapping[str, Any] = MappingProxyType({}),
+        beside: Mapping[str, Any] = MappingProxyType({}),
     ) -> Shot:
-        transaction = {**self._transaction(sale, now), **(revocation or {})}
-        data = {**self._app(), "signedTransactionInfo": self._sign(transaction)}
+        """Sign a notification about a transaction.
+
+        Args:
+            type_: the `notificationType`.
+            sale: what it is about.
+            now: Unix seconds.
+            subtype: the `subtype`.
+            status: of a subscription.
+            more: fields of the transaction.
+            renewal: fields of the renewal information.
+            beside: fields of `data`.
+        """
+        transaction = {**self._transaction(sale, now), **more}
+        data = {**self._app(), "signedTransactionInfo": self._sign(transaction), **beside}
         if sale.subscription:
-            renewing = type_ != "EXPIRED" and revocation is None
-            data["signedRenewalInfo"] = self._sign(self._renewal(sale, now, renewing=renewing))
+            renewing = type_ != "EXPIRED" and "revocationDate" not in more
+            data["signedRenewalInfo"] = self._sign({**self._renewal(sale, now, renewing=renewing), **renewal})
             data["status"] = status
         payload = self._payload(type_, now, data)
         return self._post(type_, payload if subtype is None else {**payload, "subtype": subtype})
@@ -179,18 +243,21 @@ class AppleSimulator:
             "purchaseDate": sale.purchased_at_ms,
             "originalPurchaseDate": sale.purchased_at_ms - sale.period * length_ms,
             "quantity": sale.quantity,
-            "type": _type(sale),
-            "inAppOwnershipType": "PURCHASED",
+            "type": _TYPES[sale.kind],
+            "inAppOwnershipType": "FAMILY_SHARED" if sale.family else "PURCHASED",
             "signedDate": _ms(now),
             "environment": self._environment,
             "transactionReason": "RENEWAL" if sale.period else "PURCHASE",
             "storefront": "USA",
             "storefrontId": "143441",
-            "price": _milliunits(sale),
-            "currency": sale.currency.upper(),
         }
         if sale.expires_at_ms is not None:
             said |= {"expiresDate": sale.expires_at_ms, "subscriptionGroupIdentifier": "21000001"}
+        if sale.family:  # who shares was never asked for an account, and paid nothing
+            return said
+        said |= {"price": _milliunits(sale) // (sale.quantity if sale.seats else 1), "currency": sale.currency.upper()}
+        if sale.seats:
+            said["multiSeatInfo"] = {"invitationManagement": "APPLE"}
         if token := _account_token(sale.user_id):
             said["appAccountToken"] = token
         return said
@@ -220,17 +287,12 @@ class AppleSimulator:
         return Shot(type_, _body(self._sign(payload)), {"content-type": "application/json"})
 
 
-_KINDS: Final[Mapping[str, str]] = {
-    "Auto-Renewable Subscription": "subscription",
-    "Non-Consumable": "non_consumable",
-    "Consumable": "consumable",
+_TYPES: Final[Mapping[ProductKind, str]] = {
+    "subscription": "Auto-Renewable Subscription",
+    "non_consumable": "Non-Consumable",
+    "consumable": "Consumable",
+    "non_renewing": "Non-Renewing Subscription",
 }
-
-
-def _type(sale: Sale) -> str:
-    if sale.subscription:
-        return "Auto-Renewable Subscription"
-    return "Consumable" if sale.quantity > 1 else "Non-Consumable"
 
 
 def _account_token(user_id: str) -> str | None:
@@ -240,6 +302,15 @@ def _account_token(user_id: str) -> str | None:
     except ValueError:
         return None
     return user_id if usual else None
+
+
+def _revocation(now: float, kind: str, share_millis: int) -> dict[str, Any]:
+    return {
+        "revocationDate": _ms(now),
+        "revocationReason": 1,
+        "revocationType": kind,
+        "revocationPercentage": share_millis,
+    }
 
 
 def _milliunits(sale: Sale) -> int:

@@ -36,6 +36,7 @@ __all__ = ["GoogleSimulator", "create", "told"]
 KEY_FILE = "google-push-key.pem"
 KEY_SET_FILE = "google-jwks.json"
 TOKEN_LIFETIME_SECONDS = 3_600
+_CHARGEBACK = 7
 USER_AGENT = "APIs-Google; (+https://developers.google.com/webmasters/APIs-Google.html)"
 
 
@@ -57,8 +58,7 @@ def create(directory: Path, *, app: str, public_url: str) -> dict[str, Any]:
 
 def told(sale: Sale) -> dict[str, Any]:
     """Say what the app's backend knows and a notification does not: who bought, and for how much."""
-    kind = "subscription" if sale.subscription else "non_consumable" if sale.quantity == 1 else "consumable"
-    return backend_word(sale, platform="google", kind=kind, purchase_token=sale.original_purchase_id)
+    return backend_word(sale, platform="google", purchase_token=sale.original_purchase_id)
 
 
 class GoogleSimulator:
@@ -104,6 +104,16 @@ class GoogleSimulator:
         """Say that some units of a multi-quantity order were voided; how many, only a look-up would tell."""
         return self._void(sale, 2, now)
 
+    def request_refund(self, sale: Sale, now: float) -> Shot:
+        """Ask what speaks against giving the money back: a question about one order, which names no purchase token."""
+        special = {
+            "version": "1.0",
+            "pendingRefundToken": secrets.token_urlsafe(32),
+            "orderId": sale.purchase_id,
+            "refundReason": _CHARGEBACK,
+        }
+        return self._push("PENDING_REFUND_REVIEW", {"pendingRefundReviewNotification": special}, now)
+
     def undo_refund(self, sale: Sale, now: float) -> None:  # noqa: ARG002 - every platform is asked
         """Google Play does not take a refund back."""
         return
@@ -112,9 +122,25 @@ class GoogleSimulator:
         """Say that the subscription was taken away before its time (12)."""
         return self._subscription("SUBSCRIPTION_REVOKED", 12, sale, now)
 
+    def fail_payment(self, sale: Sale, now: float) -> Shot:
+        """Say that a renewal was not paid, and that a grace period began (6): until when, only a look-up would tell."""
+        return self._subscription("SUBSCRIPTION_IN_GRACE_PERIOD", 6, sale, now)
+
+    def hold(self, sale: Sale, now: float) -> Shot:
+        """Say that a renewal was not paid, and that nothing is granted meanwhile (5)."""
+        return self._subscription("SUBSCRIPTION_ON_HOLD", 5, sale, now)
+
+    def recover(self, sale: Sale, now: float) -> Shot:
+        """Say that it was paid after all (1)."""
+        return self._subscription("SUBSCRIPTION_RECOVERED", 1, sale, now)
+
     def expire(self, sale: Sale, now: float) -> Shot | None:
         """Say that the subscription ended (13); what was bought once does not end."""
         return self._subscription("SUBSCRIPTION_EXPIRED", 13, sale, now) if sale.subscription else None
+
+    def reseal(self, shot: Shot, now: float) -> Shot:
+        """Push it with a new token: Pub/Sub makes one for each delivery, and an old one has expired."""
+        return _with_token(shot, self._token(self._claims(now)))
 
     def test(self, now: float) -> Shot:
         """Do what "Send test message" of the Play Console does."""

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
@@ -12,8 +12,10 @@ import aiohttp
 
 from worker.simulator.registry import Speaker
 from worker.simulator.sale import Sale, Shot, Simulator
-from worker.simulator.sales import DAY_MS, Till
-from worker.simulator.stories import Step, Story
+from worker.simulator.sales import Till
+from worker.simulator.story import Step, Story
+from worker.simulator.telling import Teller
+from worker.simulator.verdict import End, differences, end_of
 
 DEADLINE_SECONDS = 20.0
 REFUSALS = (400, 401, 403)
@@ -62,6 +64,7 @@ class Posted:
     """What became of one POST.
 
     Attributes:
+        quarantined: the reason for which it had to be kept without effect; empty: it had not.
         answered_ms: until the platform had its answer.
         notification: the inbox row, once it was finished; None: it was refused.
         events: what subscribers are told because of it.
@@ -76,6 +79,7 @@ class Posted:
     answered_ms: float
     reason: str | None = None
     duplicate: bool = False
+    quarantined: str = ""
     notification: Mapping[str, Any] | None = None
     events: tuple[Mapping[str, Any], ...] = ()
     visible_ms: float | None = None
@@ -87,6 +91,7 @@ class Played:
     """A story that was played.
 
     Attributes:
+        end: what it left.
         wrong: what did not happen as it should have; empty: all is well.
     """
 
@@ -94,8 +99,13 @@ class Played:
     story: Story
     sale: Sale
     posted: tuple[Posted, ...]
-    ended: str | None
+    end: End
     wrong: tuple[str, ...]
+
+    @property
+    def ended(self) -> str | None:
+        """Tell how the buyer's entitlement stands; None: nothing that was bought gives one."""
+        return self.end.entitlement
 
 
 class Player:
@@ -119,30 +129,24 @@ class Player:
         Raises:
             PlayError: the service does not answer, or not in time.
         """
-        now = time.time()
+        teller = Teller(story, self._platform, self._simulator, self._till, time.time())
         posted: list[Posted] = []
-        for step in story.steps:
-            posted += await self._step(story, step, now)
-        sale = self._sale(story, 0, now)
-        ended = await self._entitlement(sale, _environment(posted))
-        return Played(self._platform, story, sale, tuple(posted), ended, tuple(_wrong(story, posted, ended)))
+        for step in teller.steps:
+            posted += await self._step(teller, step)
+        sale = teller.sale(teller.steps[0])
+        end = await self._end(_environment(posted))
+        wrong = (*_wrong(posted), *differences(story, end))
+        return Played(self._platform, story, sale, tuple(posted), end, wrong)
 
-    async def _step(self, story: Story, step: Step, now: float) -> list[Posted]:
-        sale = self._sale(story, step.period, now)
+    async def _step(self, teller: Teller, step: Step) -> list[Posted]:
         if step.verb == "tell":
-            return await self._tell(sale)
+            return await self._tell(teller.sale(step))
         if step.verb == "forge":
-            good = self._simulator.refund(sale, time.time())
-            forged = self._simulator.forge(good, time.time())
+            forged = list(teller.forgeries(step, time.time()))
             return [await self._post(f"forged: {name.replace('_', ' ')}", shot) for name, shot in forged]
-        shot: Shot | None = getattr(self._simulator, step.verb)(sale, time.time() - step.happened_seconds_ago)
-        if shot is None:
-            return []
-        return [await self._post(step.verb.replace("_", " "), shot) for _ in range(step.times)]
-
-    def _sale(self, story: Story, period: int, now: float) -> Sale:
-        bought_ms = int(now * 1000) - story.bought_days_ago[period] * DAY_MS
-        return self._till.sell(period, bought_ms=bought_ms, subscription=story.about_subscription(self._platform))
+        shot, what = teller.shot(step, time.time()), step.verb.replace("_", " ")
+        posted = [await self._post(what, shot, teller.sale(step).user_id) for _ in range(step.times)]
+        return [replace(each, quarantined=step.quarantined) for each in posted]
 
     async def _tell(self, sale: Sale) -> list[Posted]:
         told = self._speaker.told(sale)
@@ -157,7 +161,7 @@ class Player:
         size = len(json.dumps(said))
         return [Posted("the app tells", "POST /v1/purchases", size, 200, _ms_since(started), reason=outcome)]
 
-    async def _post(self, what: str, shot: Shot) -> Posted:
+    async def _post(self, what: str, shot: Shot, user_id: str = "") -> Posted:
         started = time.perf_counter()
         address = f"{self._stage.url}/webhooks/{self._platform}/{self._stage.app}"
         try:
@@ -172,7 +176,7 @@ class Player:
             return replace(posted, duplicate=True)
         notification = await self._finished(body["id"])
         posted = replace(posted, visible_ms=_ms_since(started))
-        events = await self._events(notification)
+        events = await self._events(notification, user_id)
         return replace(
             posted, notification=notification, events=events, delivered_ms=await self._delivered(events, started)
         )
@@ -191,11 +195,10 @@ class Player:
             f"{notification} was not processed within {DEADLINE_SECONDS:.0f} s: is `clawback work` running?"
         )
 
-    async def _events(self, notification: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    async def _events(self, notification: Mapping[str, Any], user_id: str) -> tuple[Mapping[str, Any], ...]:
         if not notification["events"]:
             return ()
-        user = quote(self._till.user_id, safe="")
-        timeline = await self._stage.api("GET", f"/v1/customers/{user}/timeline?limit=100")
+        timeline = await self._stage.api("GET", f"/v1/customers/{quote(user_id, safe='')}/timeline?limit=100")
         known = {item["id"]: item for item in timeline["data"]}
         return tuple(known[event] for event in notification["events"] if event in known)
 
@@ -205,12 +208,19 @@ class Player:
         moments = [await self._stage.arrived(event["id"]) for event in events]
         return (max(m for m in moments if m is not None) - started) * 1000 if all(moments) else None
 
-    async def _entitlement(self, sale: Sale, environment: str) -> str | None:
-        user, app = quote(sale.user_id, safe=""), quote(self._stage.app, safe="")
-        path = f"/v1/customers/{user}/entitlements?app={app}&environment={environment}"
-        found = await self._stage.api("GET", path)
-        statuses = [entitlement["status"] for entitlement in found["data"]]
-        return statuses[0] if statuses else None
+    async def _end(self, environment: str) -> End:
+        """Ask for everything that is held to be true of the people of the story."""
+        buyer, member = (quote(user, safe="") for user in (self._till.user_id, self._till.member_id))
+        where = f"app={quote(self._stage.app, safe='')}&environment={environment}"
+        paths = (
+            f"/v1/customers/{buyer}/entitlements?{where}",
+            f"/v1/customers/{member}/entitlements?{where}",
+            f"/v1/refunds?user_id={buyer}&{where}",
+            f"/v1/purchases?user_id={buyer}&{where}",
+            f"/v1/customers/{buyer}/timeline?limit=500",
+            f"/v1/customers/{member}/timeline?limit=500",
+        )
+        return end_of(*[(await self._stage.api("GET", path))["data"] for path in paths])
 
 
 def _environment(posted: Sequence[Posted]) -> str:
@@ -219,20 +229,24 @@ def _environment(posted: Sequence[Posted]) -> str:
     return next((environment for environment in said if environment), "sandbox")
 
 
-def _wrong(story: Story, posted: Sequence[Posted], ended: str | None) -> list[str]:
-    """Say what did not happen as the story must."""
-    wrong = []
+def _wrong(posted: Sequence[Posted]) -> Iterator[str]:
+    """Say which answers were not what they must be."""
     for each in posted:
         forged = each.what.startswith("forged")
         if forged and each.status not in REFUSALS:
-            wrong.append(f"{each.what} was answered {each.status}")
+            yield f"{each.what} was answered {each.status}"
         elif not forged and each.status != 200:
-            wrong.append(f"{each.what} was answered {each.status} ({each.reason})")
-        elif each.notification and each.notification["status"] in ("quarantined", "dead"):
-            wrong.append(f"{each.what} is {each.notification['status']}: {each.notification['reason']}")
-    if ended != story.ends:
-        wrong.append(f"the entitlement is {ended or 'missing'}, not {story.ends}")
-    return wrong
+            yield f"{each.what} was answered {each.status} ({each.reason})"
+        elif each.notification:
+            yield from _misunderstood(each, each.notification)
+
+
+def _misunderstood(posted: Posted, notification: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is kept without effect and must not be, or the other way round."""
+    kept = notification["status"] in ("quarantined", "dead")
+    reason = notification["reason"] if kept else ""
+    if reason != posted.quarantined:
+        yield f"{posted.what} is {notification['status']}: {notification['reason']}"
 
 
 def _ms_since(started: float) -> float:

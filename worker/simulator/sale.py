@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from config.products import ProductKind
+
 
 @dataclass(frozen=True, slots=True)
 class Sale:
@@ -14,6 +16,10 @@ class Sale:
         original_purchase_id: what its renewals share with it: originalTransactionId, purchase token, subscription.
         amount: minor units of `currency`.
         period: 0 for the first purchase, then one more with each renewal.
+        consumable: what was bought once is used up; of several at a time that goes without saying.
+        seats: the quantity is one of places for other people.
+        family: the copy of a family member, who paid nothing.
+        replaces: the purchase whose place this one takes, by an upgrade.
     """
 
     user_id: str
@@ -27,15 +33,25 @@ class Sale:
     period: int = 0
     subscription: bool = True
     quantity: int = 1
+    consumable: bool = False
+    seats: bool = False
+    family: bool = False
+    replaces: str | None = None
+
+    @property
+    def kind(self) -> ProductKind:
+        """Tell what kind of product was sold."""
+        if self.subscription:
+            return "subscription"
+        return "consumable" if self.consumable or self.quantity > 1 else "non_consumable"
 
 
-def backend_word(sale: Sale, *, platform: str, kind: str, **ids: str | None) -> dict[str, Any]:
+def backend_word(sale: Sale, *, platform: str, **ids: str | None) -> dict[str, Any]:
     """Write what an app's backend knows of a sale, as it posts it to `/v1/purchases`.
 
     Args:
         sale: what was sold.
         platform: where.
-        kind: of product.
         ids: what else names it there: `original_purchase_id`, `purchase_token`.
     """
     word = {
@@ -44,10 +60,10 @@ def backend_word(sale: Sale, *, platform: str, kind: str, **ids: str | None) -> 
         **ids,
         "product_id": sale.product_id,
         "user_id": sale.user_id,
-        "kind": kind,
+        "kind": sale.kind,
         "quantity": sale.quantity,
-        "amount": sale.amount,
-        "currency": sale.currency,
+        "amount": None if sale.family else sale.amount,
+        "currency": None if sale.family else sale.currency,
         "purchased_at": sale.purchased_at_ms // 1000,
         "expires_at": None if sale.expires_at_ms is None else sale.expires_at_ms // 1000,
     }
@@ -68,7 +84,11 @@ class Shot:
 
 
 class Simulator(Protocol):
-    """Speak as one platform. Each call makes a new notification with a new id, signed at `now` (Unix seconds)."""
+    """Speak as one platform. Each call makes a new notification with a new id, signed at `now` (Unix seconds).
+
+    These verbs every platform has. What only some of them say (a refund that is asked for, a dispute, an upgrade) they
+    call by the same name, and in the same way, as `purchase`.
+    """
 
     def purchase(self, sale: Sale, now: float) -> Shot:
         """Say that it was bought."""
@@ -88,6 +108,10 @@ class Simulator(Protocol):
 
     def expire(self, sale: Sale, now: float) -> Shot | None:
         """Say that it ended by itself; None where the platform has no such thing."""
+        ...
+
+    def reseal(self, shot: Shot, now: float) -> Shot:
+        """Seal what was said before for delivery at `now`, as the platform does when it has to try again."""
         ...
 
     def forge(self, shot: Shot, now: float) -> tuple[tuple[str, Shot], ...]:

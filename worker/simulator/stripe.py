@@ -14,6 +14,7 @@ from typing import Any
 
 from config.platforms import Stripe
 from worker.simulator.sale import Sale, Shot
+from worker.simulator.stripe_objects import StripeObjects, id_of
 
 API_VERSION = "2026-10-28.endive"
 TOLERANCE_SECONDS = 300
@@ -50,7 +51,7 @@ def shot_of(kind: str, body: bytes, signature: str | None) -> Shot:
     return Shot(kind, body, headers if signature is None else {**headers, "stripe-signature": signature})
 
 
-class StripeSimulator:
+class StripeSimulator(StripeObjects):
     """Stripe, for one endpoint whose secret `create` made.
 
     Args:
@@ -60,10 +61,8 @@ class StripeSimulator:
 
     def __init__(self, directory: Path, settings: Stripe) -> None:
         del directory
+        super().__init__(settings)
         self._secret = settings.webhook_secrets[0]
-        self._livemode = settings.livemode
-        self._user_key = settings.user_id_metadata
-        self._product_key = settings.product_id_metadata
 
     def purchase(self, sale: Sale, now: float) -> Shot:
         """Say that it was bought."""
@@ -84,15 +83,95 @@ class StripeSimulator:
         failed = {
             "status": "failed",
             "failure_reason": "expired_or_canceled_card",
-            "failure_balance_transaction": _id("txn", "failed", sale.purchase_id),
+            "failure_balance_transaction": id_of("txn", "failed", sale.purchase_id),
         }
         return self.event("refund.failed", {**self.refund_object(sale, now), **failed}, now)
+
+    def fail_disputed_refund(self, sale: Sale, now: float) -> Shot:
+        """Say that the refund failed because the bank has taken the money already: the dispute itself comes later."""
+        failed = {"status": "failed", "failure_reason": "charge_for_pending_refund_disputed"}
+        return self.event("refund.failed", {**self.refund_object(sale, now), **failed}, now)
+
+    def refund_half(self, sale: Sale, now: float) -> Shot:
+        """Say that half of its money went back."""
+        half = self.refund_object(sale, now, part="first", amount=sale.amount // 2)
+        return self.event("refund.created", half, now)
+
+    def refund_other_half(self, sale: Sale, now: float) -> Shot:
+        """Say that the rest went back too, by a refund of its own."""
+        rest = self.refund_object(sale, now, part="second", amount=sale.amount - sale.amount // 2)
+        return self.event("refund.created", rest, now)
+
+    def refund_twice_the_price(self, sale: Sale, now: float) -> Shot:
+        """Say what cannot be: more went back than was paid."""
+        twice = self.refund_object(sale, now, part="twice", amount=2 * sale.amount)
+        return self.event("refund.created", twice, now)
+
+    def total_half(self, sale: Sale, now: float) -> Shot:
+        """Say how much went back so far in all: half."""
+        return self.event("charge.refunded", self.refunded_charge(sale, sale.amount // 2), now)
+
+    def total_all(self, sale: Sale, now: float) -> Shot:
+        """Say how much went back so far in all: everything."""
+        return self.event("charge.refunded", self.refunded_charge(sale, sale.amount), now)
+
+    def open_dispute(self, sale: Sale, now: float) -> Shot:
+        """Say that the customer's bank claims the money."""
+        return self.event("charge.dispute.created", self.dispute(sale, "needs_response", now), now)
+
+    def withdraw_funds(self, sale: Sale, now: float) -> Shot:
+        """Say that the money of a dispute was taken."""
+        return self.event("charge.dispute.funds_withdrawn", self.dispute(sale, "needs_response", now), now)
+
+    def win_dispute(self, sale: Sale, now: float) -> Shot:
+        """Say that the bank believed the evidence."""
+        return self.event("charge.dispute.closed", self.dispute(sale, "won", now), now)
+
+    def reinstate_funds(self, sale: Sale, now: float) -> Shot:
+        """Say that the money of a won dispute is back."""
+        return self.event("charge.dispute.funds_reinstated", self.dispute(sale, "won", now), now)
+
+    def lose_dispute(self, sale: Sale, now: float) -> Shot:
+        """Say that the money of a dispute is gone for good."""
+        return self.event("charge.dispute.closed", self.dispute(sale, "lost", now), now)
+
+    def open_inquiry(self, sale: Sale, now: float) -> Shot:
+        """Say that the customer's bank only asks."""
+        return self.event("charge.dispute.created", self.dispute(sale, "warning_needs_response", now), now)
+
+    def close_inquiry(self, sale: Sale, now: float) -> Shot:
+        """Say that the question was answered, and no claim followed."""
+        return self.event("charge.dispute.closed", self.dispute(sale, "warning_closed", now), now)
+
+    def warn_of_fraud(self, sale: Sale, now: float) -> Shot:
+        """Say that the card's issuer suspects fraud."""
+        return self.event("radar.early_fraud_warning.created", self.fraud_warning(sale, now), now)
+
+    def upgrade(self, sale: Sale, now: float) -> Shot:
+        """Say that a better plan was paid, less what was left of the old one: an invoice of the change."""
+        return self.purchase(sale, now)
+
+    def hold(self, sale: Sale, now: float) -> Shot:
+        """Say that a renewal stays unpaid, and that Stripe has given up trying."""
+        return self._changed(sale, now, "unpaid", before="past_due")
+
+    def recover(self, sale: Sale, now: float) -> Shot:
+        """Say that the invoice of a renewal was paid after all."""
+        return self.purchase(sale, now)
+
+    def resume(self, sale: Sale, now: float) -> Shot:
+        """Say that the subscription goes on."""
+        return self._changed(sale, now, "active", before="unpaid")
 
     def expire(self, sale: Sale, now: float) -> Shot | None:
         """Say that the subscription ended; what was bought once never does."""
         if not sale.subscription:
             return None
         return self.event("customer.subscription.deleted", self.subscription(sale, now), now)
+
+    def reseal(self, shot: Shot, now: float) -> Shot:
+        """Sign it anew: Stripe signs each delivery with its own time."""
+        return shot_of(shot.type, shot.body, sign(shot.body, secret=self._secret, now=now))
 
     def forge(self, shot: Shot, now: float) -> tuple[tuple[str, Shot], ...]:
         """Make named forgeries of a good notification, each of which must be refused."""
@@ -130,163 +209,7 @@ class StripeSimulator:
         body = json.dumps(event, indent=2, ensure_ascii=False).encode()
         return shot_of(kind, body, sign(body, secret=self._secret, now=now))
 
-    def charge(self, sale: Sale) -> dict[str, Any]:
-        """Make the charge of a one-time sale."""
-        return {
-            "id": sale.purchase_id,
-            "object": "charge",
-            "amount": sale.amount,
-            "amount_captured": sale.amount,
-            "amount_refunded": 0,
-            "application": None,
-            "balance_transaction": _id("txn", sale.purchase_id),
-            "billing_details": {"address": {"country": "DE"}, "email": None, "name": None, "phone": None},
-            "captured": True,
-            "created": sale.purchased_at_ms // 1000,
-            "currency": sale.currency.lower(),
-            "customer": _id("cus", sale.user_id),
-            "description": None,
-            "disputed": False,
-            "failure_code": None,
-            "livemode": self._livemode,
-            "metadata": self._metadata(sale),
-            "outcome": {
-                "network_status": "approved_by_network",
-                "risk_level": "normal",
-                "type": "authorized",
-            },
-            "paid": True,
-            "payment_intent": _id("pi", sale.purchase_id),
-            "payment_method": _id("pm", sale.user_id),
-            "payment_method_details": {"card": {"brand": "visa", "last4": "4242"}, "type": "card"},
-            "receipt_number": None,
-            "refunded": False,
-            "review": None,
-            "status": "succeeded",
-        }
-
-    def invoice(self, sale: Sale) -> dict[str, Any]:
-        """Make the paid invoice of one period of a subscription."""
-        invoice = _id("in", sale.purchase_id)
-        paid_at = sale.purchased_at_ms // 1000
-        details = {"metadata": self._metadata(sale), "subscription": sale.original_purchase_id}
-        return {
-            "id": invoice,
-            "object": "invoice",
-            "amount_due": sale.amount,
-            "amount_overpaid": 0,
-            "amount_paid": sale.amount,
-            "amount_remaining": 0,
-            "attempt_count": 1,
-            "attempted": True,
-            "billing_reason": "subscription_cycle" if sale.period else "subscription_create",
-            "collection_method": "charge_automatically",
-            "created": paid_at,
-            "currency": sale.currency.lower(),
-            "customer": _id("cus", sale.user_id),
-            "lines": {
-                "object": "list",
-                "data": [self._line(sale, details)],
-                "has_more": False,
-                "total_count": 1,
-            },
-            "livemode": self._livemode,
-            "metadata": {},
-            "parent": {
-                "quote_details": None,
-                "subscription_details": details,
-                "type": "subscription_details",
-            },
-            "payments": {"object": "list", "data": [self._payment(sale, invoice)], "has_more": False},
-            "period_end": paid_at,
-            "period_start": paid_at,
-            "status": "paid",
-            "status_transitions": {"finalized_at": paid_at, "paid_at": paid_at, "voided_at": None},
-            "subtotal": sale.amount,
-            "total": sale.amount,
-        }
-
-    def refund_object(self, sale: Sale, now: float) -> dict[str, Any]:
-        """Make the refund of everything that a sale took; the same sale always has the same refund."""
-        return {
-            "id": _id("re", sale.purchase_id),
-            "object": "refund",
-            "amount": sale.amount,
-            "balance_transaction": _id("txn", "refund", sale.purchase_id),
-            "charge": sale.purchase_id,
-            "created": int(now),
-            "currency": sale.currency.lower(),
-            "destination_details": {
-                "card": {"reference": None, "reference_status": "pending", "type": "refund"},
-                "type": "card",
-            },
-            "metadata": {},
-            "payment_intent": None if sale.subscription else _id("pi", sale.purchase_id),
-            "pending_reason": None,
-            "reason": "requested_by_customer",
-            "receipt_number": None,
-            "source_transfer_reversal": None,
-            "status": "succeeded",
-            "transfer_reversal": None,
-        }
-
-    def subscription(self, sale: Sale, now: float) -> dict[str, Any]:
-        """Make the subscription of a sale, ended now."""
-        return {
-            "id": sale.original_purchase_id,
-            "object": "subscription",
-            "cancel_at_period_end": False,
-            "canceled_at": int(now),
-            "cancellation_details": {"comment": None, "feedback": None, "reason": "cancellation_requested"},
-            "collection_method": "charge_automatically",
-            "created": sale.purchased_at_ms // 1000,
-            "currency": sale.currency.lower(),
-            "customer": _id("cus", sale.user_id),
-            "ended_at": int(now),
-            "livemode": self._livemode,
-            "metadata": self._metadata(sale),
-            "start_date": sale.purchased_at_ms // 1000,
-            "status": "canceled",
-        }
-
-    def _metadata(self, sale: Sale) -> dict[str, str]:
-        return {self._user_key: sale.user_id, self._product_key: sale.product_id}
-
-    def _line(self, sale: Sale, details: Mapping[str, Any]) -> dict[str, Any]:
-        start = sale.purchased_at_ms // 1000
-        end = start + 30 * 86_400 if sale.expires_at_ms is None else sale.expires_at_ms // 1000
-        price = {"price": _id("price", sale.product_id), "product": _id("prod", sale.product_id)}
-        parent = {"proration": False, "subscription": details["subscription"]}
-        return {
-            "id": _id("il", sale.purchase_id),
-            "object": "line_item",
-            "amount": sale.amount,
-            "currency": sale.currency.lower(),
-            "description": f"{sale.quantity} x {sale.product_id}",
-            "metadata": details["metadata"],
-            "parent": {"subscription_item_details": parent, "type": "subscription_item_details"},
-            "period": {"start": start, "end": end},
-            "pricing": {"price_details": price, "type": "price_details"},
-            "quantity": sale.quantity,
-        }
-
-    def _payment(self, sale: Sale, invoice: str) -> dict[str, Any]:
-        """Make an invoice payment. It names a charge only if no payment intent stands before it, as here."""
-        return {
-            "id": _id("inpay", sale.purchase_id),
-            "object": "invoice_payment",
-            "amount_paid": sale.amount,
-            "amount_requested": sale.amount,
-            "created": sale.purchased_at_ms // 1000,
-            "currency": sale.currency.lower(),
-            "invoice": invoice,
-            "is_default": True,
-            "livemode": self._livemode,
-            "payment": {"charge": sale.purchase_id, "type": "charge"},
-            "status": "paid",
-        }
-
-
-def _id(prefix: str, *parts: str) -> str:
-    """Make an id in Stripe's style that follows from what it belongs to."""
-    return f"{prefix}_{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:24]}"
+    def _changed(self, sale: Sale, now: float, status: str, *, before: str) -> Shot:
+        subscription = self.subscription(sale, now, status=status)
+        data = {"object": subscription, "previous_attributes": {"status": before}}
+        return self.event("customer.subscription.updated", subscription, now, data=data)

@@ -34,7 +34,7 @@ def panel(played: Played) -> Panel:
 def summary(stories: Sequence[Played]) -> Table:
     """Draw one line per story."""
     table = Table(title="Every story, how it ended, and how long after its POST", title_justify="left")
-    for column in ("platform", "story", "entitlement"):
+    for column in ("platform", "story", "ended"):
         table.add_column(column, no_wrap=True)
     for column in ("in effect", "delivered"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -44,7 +44,7 @@ def summary(stories: Sequence[Played]) -> Table:
         table.add_row(
             PLATFORM_TITLES[played.platform],
             played.story.name,
-            played.ended or "-",
+            played.ended or f"{played.end.clawed_back} units back",
             _ms(decisive.visible_ms if decisive else None),
             _ms(decisive.delivered_ms if decisive else None),
             Text("✗ " + "; ".join(played.wrong), style="red") if played.wrong else Text("✓", style="green"),
@@ -60,6 +60,9 @@ def document(played: Played) -> dict[str, object]:
         "user_id": played.sale.user_id,
         "ended": played.ended,
         "expected": played.story.ends,
+        "refunds": list(played.end.refunds),
+        "clawed_back": played.end.clawed_back,
+        "told": list(played.end.told),
         "ok": not played.wrong,
         "wrong": list(played.wrong),
         "posted": [
@@ -120,9 +123,18 @@ def _stations(posted: Posted) -> Iterator[tuple[RenderableType, ...]]:
 
 def _verdict(played: Played) -> Iterator[RenderableType]:
     if not played.wrong:
-        yield Text(f"✓ the entitlement is {played.ended}", style="green")
+        yield Text(f"✓ {_outcome(played)}", style="green")
     for wrong in played.wrong:
         yield Text(f"✗ {wrong}", style="bold red")
+
+
+def _outcome(played: Played) -> str:
+    """Say in words what a story left: of what was used up that is units, of all else access."""
+    end = played.end
+    if end.entitlement is None:
+        return f"{end.clawed_back} units are taken back"
+    member = f", the member's is {end.member_entitlement}" if end.member_entitlement else ""
+    return f"the entitlement is {end.entitlement}{member}"
 
 
 def _ms(milliseconds: float | None) -> str:

@@ -2,12 +2,17 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import Connection, func, select
 
-from worker.store.tables import deliveries, notifications
+from schemas.resources import RefundStatus
+from worker.store.inbox import LOOKING_UP
+from worker.store.tables import deliveries, notifications, refunds
 
 UNFINISHED_DELIVERIES = ("pending",)
+TAKEN_OR_ASKED: Final[tuple[RefundStatus, ...]] = ("to_issue", "pending", "requires_action", "succeeded")
+"""Refunds of which somebody should know whose they are: the money is gone, on its way, or asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +21,7 @@ class Gauges:
 
     Attributes:
         inbox_oldest_ms: when the oldest notification that is not finished came; None: all are.
+        refunds_unmatched: refunds of purchases of which nobody knows whose they are.
         subscriber_backlog: subscriber → deliveries that have not arrived.
         newest_ms: (app, platform) → when the last authentic notification came; absent: never.
     """
@@ -24,6 +30,7 @@ class Gauges:
     inbox_oldest_ms: int | None
     quarantined: int
     dead: int
+    refunds_unmatched: int
     subscriber_backlog: dict[str, int]
     newest_ms: dict[tuple[str, str], int]
 
@@ -41,6 +48,7 @@ def read_gauges(connection: Connection, sources: Iterable[tuple[str, str]]) -> G
         inbox_oldest_ms=oldest,
         quarantined=_count(connection, "quarantined"),
         dead=_count(connection, "dead"),
+        refunds_unmatched=_unmatched(connection),
         subscriber_backlog=_backlog(connection),
         newest_ms=_newest(connection, sources),
     )
@@ -53,7 +61,9 @@ def inbox_oldest_ms(connection: Connection) -> int | None:
 
 def _inbox(connection: Connection) -> tuple[int, int | None]:
     c = notifications.c
-    statement = select(func.count(), func.min(c.received_at_ms)).where(c.status == "accepted")
+    # What waits for an answer of a platform's API has taken effect: it is late for nobody.
+    in_effect = c.reason.is_not(None) & c.reason.startswith(LOOKING_UP, autoescape=True)
+    statement = select(func.count(), func.min(c.received_at_ms)).where(c.status == "accepted", ~in_effect)
     pending, oldest = connection.execute(statement).one()
     return pending, oldest
 
@@ -61,6 +71,12 @@ def _inbox(connection: Connection) -> tuple[int, int | None]:
 def _count(connection: Connection, status: str) -> int:
     c = notifications.c
     return connection.execute(select(func.count()).where(c.status == status)).scalar_one()
+
+
+def _unmatched(connection: Connection) -> int:
+    c = refunds.c
+    statement = select(func.count()).where(c.user_id.is_(None), c.status.in_(TAKEN_OR_ASKED))
+    return connection.execute(statement).scalar_one()
 
 
 def _backlog(connection: Connection) -> dict[str, int]:

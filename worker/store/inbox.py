@@ -8,8 +8,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from schemas.entry import Entry
 from schemas.resources import NotificationStatus
-from worker.store.tables import notifications
+from worker.store.tables import entries, notifications
+
+LOOKING_UP = "looking_up:"
+"""How the reason of an accepted notification begins that has taken effect, and may say more once it is looked up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,15 @@ class Outcome:
     attempts: int
     stations: Mapping[str, float]
     retry_at_ms: int = 0
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """How far a notification is, as of the moment from which nobody else can work on it."""
+
+    attempts: int
+    stations: Mapping[str, float]
 
 
 def insert_absent(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -69,18 +82,27 @@ def load(connection: Connection, ids: Iterable[str]) -> list[Stored]:
     return [_stored(row) for row in connection.execute(statement)]
 
 
-def claim(connection: Connection, ids: Iterable[str]) -> set[str]:
+def claim(connection: Connection, ids: Iterable[str]) -> dict[str, Claimed]:
     """Lock those among these that are still accepted, for the rest of the transaction.
 
     What another worker holds is passed over: whoever holds it finishes it, or the sweeper queues it again.
     """
     statement = (
-        select(notifications.c.id)
+        select(notifications.c.id, notifications.c.attempts, notifications.c.stations)
         .where(notifications.c.id.in_(list(ids)), notifications.c.status == "accepted")
         .order_by(notifications.c.id)
         .with_for_update(skip_locked=True)
     )
-    return set(connection.execute(statement).scalars())
+    return {row.id: Claimed(row.attempts, json.loads(row.stations)) for row in connection.execute(statement)}
+
+
+def said_before(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[Entry, ...]]:
+    """Read what the ledger holds of these notifications, of every revision; absent: nothing."""
+    statement = select(entries.c.notification, entries.c.document).where(entries.c.notification.in_(list(ids)))
+    found: dict[str, tuple[Entry, ...]] = {}
+    for row in connection.execute(statement):
+        found[row.notification] = (*found.get(row.notification, ()), Entry.model_validate_json(row.document))
+    return found
 
 
 def finish(connection: Connection, outcomes: Sequence[Outcome], *, now_ms: int) -> None:
@@ -93,6 +115,7 @@ def finish(connection: Connection, outcomes: Sequence[Outcome], *, now_ms: int) 
         .values(
             status=bindparam("status"),
             reason=bindparam("reason"),
+            detail=bindparam("detail"),
             attempts=bindparam("attempts"),
             stations=bindparam("stations"),
             finished_at_ms=bindparam("finished"),
@@ -106,6 +129,7 @@ def finish(connection: Connection, outcomes: Sequence[Outcome], *, now_ms: int) 
                 "of": outcome.id,
                 "status": outcome.status,
                 "reason": outcome.reason,
+                "detail": outcome.detail,
                 "attempts": outcome.attempts,
                 "stations": json.dumps(outcome.stations),
                 "retry_at": outcome.retry_at_ms,
@@ -138,7 +162,7 @@ def reopen(connection: Connection, ids: Sequence[str]) -> list[str]:
     statement = (
         update(notifications)
         .where(notifications.c.id.in_(ids))
-        .values(status="accepted", reason=None, attempts=0, finished_at_ms=None, retry_at_ms=0)
+        .values(status="accepted", reason=None, detail=None, attempts=0, finished_at_ms=None, retry_at_ms=0)
         .returning(notifications.c.id)
     )
     return list(connection.execute(statement).scalars())

@@ -73,6 +73,7 @@ def _notification(row: RowMapping, told: Iterable[str], action: Action | None) -
         occurred_at=row["occurred_at_ms"] // 1000,
         received_at=row["received_at_ms"] // 1000,
         reason=row["reason"],
+        detail=row["detail"],
         attempts=row["attempts"],
         events=tuple(told),
         stations=json.loads(row["stations"]),

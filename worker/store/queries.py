@@ -31,18 +31,24 @@ Filters = Mapping[str, Any]
 After = tuple[Any, ...] | None
 """The sort key of the last row that was seen; None: from the beginning."""
 
+_SUBSCRIPTION = "subscription:"
+"""Begins the id of a Stripe subscription, which `POST /v1/purchases` may be told instead of a payment's."""
+
 
 def list_refunds(
     connection: Connection,
     filters: Filters,
     *,
+    unmatched: bool | None = None,
     created_from: int | None = None,
     created_to: int | None = None,
     after: After,
     limit: int,
 ) -> list[Refund]:
-    """List refunds, newest first."""
+    """List refunds, newest first; `unmatched`: those of which nobody knows whose they are, or only the others."""
     statement = select(refunds).where(*equal(refunds, filters))
+    if unmatched is not None:
+        statement = statement.where(refunds.c.user_id.is_(None) if unmatched else refunds.c.user_id.is_not(None))
     if created_from is not None:
         statement = statement.where(refunds.c.created_at >= created_from)
     if created_to is not None:
@@ -78,7 +84,10 @@ def find_purchases(connection: Connection, ids: Iterable[str], *, now: float) ->
 
 
 def _find_renamed(connection: Connection, ids: Iterable[str], *, now: float) -> dict[str, Purchase]:
-    """Find purchases whose id was another while only an alias of them was known."""
+    """Find purchases whose id was another while only an alias of them was known, or their subscription was.
+
+    The latter is answered by its newest payment, as `POST /v1/purchases` does.
+    """
     ids = sorted(ids)
     if not ids:
         return {}
@@ -87,7 +96,12 @@ def _find_renamed(connection: Connection, ids: Iterable[str], *, now: float) -> 
     )
     found = rows(connection, statement.where(refs.c.purchase.in_(ids)))
     candidates = [(row["purchase"], row["ref"], purchase_of(row)) for row in found]
-    return {old: _at(purchase, now) for old, ref, purchase in candidates if ref in purchase.aliases}
+    candidates.sort(key=lambda candidate: (candidate[2].purchased_at or 0, candidate[2].id))
+    return {
+        old: _at(purchase, now)
+        for old, ref, purchase in candidates
+        if ref in purchase.aliases or ref.startswith(_SUBSCRIPTION)
+    }
 
 
 def sort_at(purchase: Purchase) -> int:

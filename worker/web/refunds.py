@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from schemas.base import Environment, PlatformName
 from schemas.resources import Refund, RefundStatus
@@ -15,6 +15,14 @@ from worker.web.routes import Answer, Route
 
 Include = Literal["charge"]
 _FILTERS = ("app", "platform", "environment", "status", "user_id", "charge_id")
+_FLAGS = {"true": True, "false": False}
+
+
+def _flag(value: object) -> object:
+    """Take the two words of JSON only, not the many that Python reads as yes."""
+    if value not in _FLAGS:
+        raise ValueError("should be true or false")
+    return _FLAGS[str(value)]
 
 
 class RefundList(Listing[Refund]):
@@ -30,6 +38,11 @@ class RefundsQuery(TimePaged):
     status: RefundStatus | None = None
     user_id: Text | None = None
     charge_id: Annotated[Text | None, Field(description="Our id of the purchase")] = None
+    unmatched: Annotated[
+        bool | None,
+        BeforeValidator(_flag),
+        Field(description="`true`: only those of which nobody knows whose they are; `false`: only the others"),
+    ] = None
     created_gte: Annotated[Seconds | None, Field(description="Created at this Unix second or later")] = None
     created_lte: Annotated[Seconds | None, Field(description="Created at this Unix second or earlier")] = None
     include: Annotated[Include | None, Field(description="`charge`: the purchase, whole")] = None
@@ -47,6 +60,7 @@ async def list_refunds(request: web.Request, asked: RefundsQuery) -> web.Respons
         request,
         queries.list_refunds,
         asked.model_dump(include=set(_FILTERS)),
+        unmatched=asked.unmatched,
         created_from=asked.created_gte,
         created_to=asked.created_lte,
         after=asked.cursor,

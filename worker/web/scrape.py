@@ -71,6 +71,7 @@ def _of_the_store(gauges: Gauges, now: float) -> Iterable[Metric]:
     yield _gauge("inbox_oldest_seconds", "Age of the oldest of them", _age(gauges.inbox_oldest_ms, now))
     yield _gauge("quarantined", "Notifications that were not understood", gauges.quarantined)
     yield _gauge("dead", "Notifications that failed too often", gauges.dead)
+    yield _gauge("refunds_unmatched", "Refunds of which nobody knows whose they are", gauges.refunds_unmatched)
     backlog = _labeled("subscriber_backlog", "Deliveries that have not arrived", ["subscriber"])
     for subscriber, waiting in sorted(gauges.subscriber_backlog.items()):
         backlog.add_metric([subscriber], waiting)

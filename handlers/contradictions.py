@@ -1,0 +1,48 @@
+"""Set aside refunds whose money does not fit what its platform says was paid: kept, shown, and without effect."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from handlers.refunds import Followed
+from schemas.entry import Entry, EntryKind
+
+
+def paid_by_platform(own: Iterable[Entry]) -> Mapping[str, int]:
+    """Find the highest price that the platform ever named, per currency.
+
+    What the app's backend tells is no evidence against the platform: a price without tax is below every refund.
+    """
+    prices: dict[str, int] = {}
+    for said in (entry.facts for entry in own if entry.kind is not EntryKind.TOLD):
+        if said.amount is not None and said.currency is not None:
+            prices[said.currency] = max(said.amount, prices.get(said.currency, 0))
+    return prices
+
+
+def judge(followed: Sequence[Followed], prices: Mapping[str, int]) -> list[Followed]:
+    """Mark the refunds that go beyond what was paid, or speak of another currency, with both numbers.
+
+    Args:
+        followed: the refunds of one purchase, in platform order: of several, those count that came first.
+        prices: what `paid_by_platform` finds. Where it finds nothing, nothing can contradict it.
+    """
+    gone = dict.fromkeys(prices, 0)
+    return [_judged(refund, prices, gone) for refund in followed] if prices else list(followed)
+
+
+def _judged(refund: Followed, prices: Mapping[str, int], gone: dict[str, int]) -> Followed:
+    amount, currency = refund.facts.amount, refund.facts.currency
+    if amount is None or currency is None or refund.facts.amount_source != "exact" or not _counts(refund):
+        return refund
+    if currency not in prices:
+        paid_in, paid = next(iter(sorted(prices.items())))
+        return replace(refund, contradiction=f"{amount} {currency} of {paid} {paid_in}")
+    if gone[currency] + amount > prices[currency]:
+        return replace(refund, contradiction=f"{gone[currency] + amount} of {prices[currency]} {currency}")
+    gone[currency] += amount
+    return refund
+
+
+def _counts(refund: Followed) -> bool:
+    """Leave out what moved no money, and the bank's claims: their amount follows the bank's rate of exchange."""
+    return refund.facts.type != "chargeback" and refund.state in ("succeeded", "pending", "requires_action")

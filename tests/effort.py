@@ -1,0 +1,59 @@
+"""How hard properties are tried: with as many examples as this run affords, and the laws of the house hardest.
+
+`HYPOTHESIS_PROFILE` chooses: `home` while working, `ci` for every change, `long` for `make test-long`.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Final, NamedTuple, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+
+class Effort(NamedTuple):
+    """How much one run may take.
+
+    Attributes:
+        examples: of an ordinary property.
+        law_examples: of a law.
+        machine_runs: of a state machine, with `machine_steps` steps each.
+        property_seconds: after which one property is stuck.
+    """
+
+    examples: int
+    law_examples: int
+    machine_runs: int
+    machine_steps: int
+    property_seconds: int
+
+
+EFFORTS: Final = {
+    "home": Effort(100, 100, 40, 20, property_seconds=300),
+    "ci": Effort(300, 1_000, 60, 25, property_seconds=900),
+    "long": Effort(20_000, 20_000, 1_000, 40, property_seconds=7_200),
+}
+PROFILE: Final = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "home")
+EFFORT: Final = EFFORTS[PROFILE]
+
+_Test = TypeVar("_Test", bound=Callable[..., object])
+
+
+def register() -> None:
+    """Tell Hypothesis of the profiles and load this run's. In CI the examples are the same each time."""
+    for name, effort in EFFORTS.items():
+        settings.register_profile(
+            name,
+            max_examples=effort.examples,
+            deadline=None,
+            derandomize=name == "ci",
+            suppress_health_check=[HealthCheck.too_slow],
+        )
+    settings.load_profile(PROFILE)
+
+
+def law(test: _Test) -> _Test:
+    """Try one of the ten laws of the house: harder than other properties. Stands above `@given`."""
+    tried: _Test = settings(settings.get_profile(PROFILE), max_examples=EFFORT.law_examples)(test)
+    marked: _Test = pytest.mark.law(tried)
+    return marked

@@ -1,0 +1,22 @@
+"""Units of consumables, what is known of a refund's bank reference, and what a reason is about"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("purchases", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("units", sa.BigInteger(), nullable=True))
+        batch_op.add_column(sa.Column("units_clawed_back", sa.BigInteger(), server_default="0", nullable=False))
+    with op.batch_alter_table("refunds", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("quantity", sa.BigInteger(), nullable=True))
+        batch_op.add_column(sa.Column("reference_type", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("reference_status", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("contradiction", sa.Text(), nullable=True))
+    with op.batch_alter_table("notifications", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("detail", sa.Text(), nullable=True))
