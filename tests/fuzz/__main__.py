@@ -21,10 +21,12 @@ def main(name: str, directory: Path, options: list[str]) -> None:
         fuzzed = target(name, Path(trust))
     once = any(not option.startswith("-") for option in options)
     corpus = [] if once else [_planted(fuzzed, directory / name)]
-    bounds = [f"-max_len={SIZE_MAX_BYTES}", "-timeout=20", "-rss_limit_mb=4096", "-print_final_stats=1"]
+    bounds = [f"-max_len={SIZE_MAX_BYTES}", "-len_control=0", "-timeout=20", "-rss_limit_mb=4096"]
+    # One mutation is several changes already; more of them in a row make mostly noise.
+    habits = ["-mutate_depth=2", "-print_final_stats=1"]
     mutator = Mutator(fuzzed.words, fuzzed.seeds, lambda *of: atheris.Mutate(*of))  # noqa: PLW0108 - rebound when fuzzing begins
     atheris.Setup(
-        [name, *corpus, f"-artifact_prefix={directory}/{name}-", *bounds, *options],
+        [name, *corpus, f"-artifact_prefix={directory}/{name}-", *bounds, *habits, *options],
         fuzzed.run,
         custom_mutator=mutator.mutate,
         custom_crossover=mutator.cross,

@@ -81,7 +81,7 @@ class Mutator:
     def _chosen(self, value: Any, random: Random) -> Any:
         """Choose where to go down: all leaves alike, but for those that the code has a word for."""
         items = list(value.items() if isinstance(value, dict) else enumerate(value))
-        weights = [_leaves(inner) * (4 if key in self._known else 1) for key, inner in items]
+        weights = [_leaves(inner) * (10 if key in self._known else 1) for key, inner in items]
         return random.choices([key for key, _ in items], weights)[0]
 
     def _rearranged(self, copy: Any, key: Any, random: Random) -> Any:

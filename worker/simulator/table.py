@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -33,12 +34,14 @@ def panel(played: Played) -> Panel:
 
 def summary(stories: Sequence[Played]) -> Table:
     """Draw one line per story."""
-    table = Table(title="Every story, how it ended, and how long after its POST", title_justify="left")
-    for column in ("platform", "story", "ended"):
-        table.add_column(column, no_wrap=True)
+    title = "Every story, how it ended, and how long after its POST"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("platform", no_wrap=True)
+    table.add_column("story", overflow="fold")  # the one that gives way on a narrow terminal
+    table.add_column("ended", no_wrap=True)
     for column in ("in effect", "delivered"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=False)
+    table.add_column("")
     for played in stories:
         decisive = _decisive(played)
         table.add_row(
