@@ -31,6 +31,9 @@ class Policy(Section):
     """The case was lost."""
     inquiry_opened: Effect = "keep"
     """The bank asks, no money has moved."""
+    late_renewal_hours: int = Field(default=24, ge=0, le=720)
+    """How long past its date a subscription lasts whose platform has said neither that it was renewed nor that it
+    ended: stores and banks take their time, and a paying customer must not notice."""
     consumable_refund: Units = "claw_back"
     """The units of a refunded consumable: take back what is left of them, take all even if the balance falls below
     zero, or only tell of the refund."""

@@ -6,6 +6,7 @@ is chance. Grouping all entries by shared ids gives the same purchases in any or
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from handlers.groups import groups
 from schemas.entry import Entry, EntryKind
@@ -82,8 +83,23 @@ def current(entries: Sequence[Entry]) -> Sequence[Entry]:
 
 
 def in_platform_order(entries: Iterable[Entry]) -> list[Entry]:
-    """Sort by the platform's time, then by rank, then by id, so that every order of arrival gives this one."""
-    return sorted(entries, key=lambda entry: (entry.occurred_at_ms, RANK[entry.kind], entry.id))
+    """Sort by the platform's time, then by rank, then by where it was said, so that every order of arrival gives this.
+
+    Two words of one kind in one notification and moment are sorted by what they say: their ids depend on how often it
+    was read.
+    """
+    ordered = sorted(entries, key=_place)
+    if all(place != following for place, following in pairwise(map(_place, ordered))):
+        return ordered
+    return sorted(entries, key=lambda entry: (*_place(entry), _words(entry)))
+
+
+def _place(entry: Entry) -> tuple[int, int, str]:
+    return entry.occurred_at_ms, RANK[entry.kind], entry.source.notification or entry.id
+
+
+def _words(entry: Entry) -> str:
+    return entry.model_dump_json(exclude={"id", "revision"})
 
 
 def clusters(entries: Sequence[Entry]) -> tuple[Cluster, ...]:

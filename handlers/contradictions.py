@@ -37,10 +37,14 @@ def _judged(refund: Followed, prices: Mapping[str, int], gone: dict[str, int]) -
     if currency not in prices:
         paid_in, paid = next(iter(sorted(prices.items())))
         return replace(refund, contradiction=f"{amount} {currency} of {paid} {paid_in}")
-    if gone[currency] + amount > prices[currency]:
-        return replace(refund, contradiction=f"{gone[currency] + amount} of {prices[currency]} {currency}")
-    gone[currency] += amount
-    return refund
+    if gone[currency] + amount <= prices[currency]:
+        gone[currency] += amount
+        return refund
+    if refund.facts.scope == "full" and refund.facts.type == "void" and amount <= prices[currency]:
+        # That all of it went back is the platform's word; what it then says of sums is not needed to believe that.
+        unsure = {"amount": None, "amount_source": "unknown"}
+        return replace(refund, facts=refund.facts.model_copy(update=unsure))
+    return replace(refund, contradiction=f"{gone[currency] + amount} of {prices[currency]} {currency}")
 
 
 def _counts(refund: Followed) -> bool:

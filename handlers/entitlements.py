@@ -9,7 +9,7 @@ from schemas.resources import Entitlement, EntitlementStatus, Purchase
 def standing(purchases: Iterable[Purchase], key: str, *, now: float) -> Entitlement | None:
     """Tell how one entitlement stands; None: no purchase that is known gives it.
 
-    Active while any purchase gives access; else suspended while any is; else as its newest purchase ended.
+    Active while any purchase gives access; else suspended while any is; else as the one that ended last.
 
     Args:
         purchases: of one user, app and environment.
@@ -37,7 +37,7 @@ def standing(purchases: Iterable[Purchase], key: str, *, now: float) -> Entitlem
 
 def access_at(purchase: Purchase, now: float) -> Access:
     """Tell what a purchase gives at this moment, before its lapse has become an entry."""
-    passed = purchase.expires_at is not None and purchase.expires_at <= now
+    passed = purchase.lapses_at is not None and purchase.lapses_at <= now
     if passed and purchase.access in (Access.ACTIVE, Access.SUSPENDED):
         return Access.EXPIRED
     return purchase.access
@@ -47,8 +47,14 @@ def _status(giving: list[Purchase], now: float) -> tuple[EntitlementStatus, list
     for wanted in (Access.ACTIVE, Access.SUSPENDED):
         if deciding := [p for p in giving if access_at(p, now) is wanted]:
             return ("active" if wanted is Access.ACTIVE else "suspended"), deciding
-    newest = giving[0]
-    return ("revoked" if access_at(newest, now) is Access.REVOKED else "expired"), [newest]
+    last = max(giving, key=_ended_at)
+    return ("revoked" if access_at(last, now) is Access.REVOKED else "expired"), [last]
+
+
+def _ended_at(purchase: Purchase) -> tuple[int, int, str]:
+    """Tell when access to it ended, at the latest: with its date, however late money went back after that."""
+    date = purchase.updated_at if purchase.expires_at is None else min(purchase.expires_at, purchase.updated_at)
+    return date, purchase.purchased_at or 0, purchase.id
 
 
 def _latest(ends: Iterable[int | None]) -> int | None:

@@ -22,25 +22,30 @@ Users = Mapping[Authority, str]
 """Whose it is, by who says so."""
 
 
-def merge(own: Sequence[Entry], whole_lineage: Sequence[Entry], lineage_users: Users) -> PurchaseFacts:
+def merge(
+    own: Sequence[Entry], whole_lineage: Sequence[Entry], lineage_users: Users, *, newest: bool = True
+) -> PurchaseFacts:
     """Merge facts.
 
     Args:
         own: entries that name this purchase, in platform order.
         whole_lineage: entries about every purchase of its lineage that concern this one, in platform order.
         lineage_users: what `users` finds in every entry of the lineage.
+        newest: no later period of its lineage is known.
     """
     bought_ms = purchased_at_ms(own)
+    price, currency = _price(own)
+    ends = who_says_the_end(own, whole_lineage, newest=newest)
     return PurchaseFacts(
-        product_id=_best(own, "product_id") or _best(whole_lineage, "product_id"),
+        product_id=_product(own) or _product(whole_lineage),
         kind=_best(own, "kind") or _best(whole_lineage, "kind"),
         user_id=_user(users(own), lineage_users),
         quantity=_best(own, "quantity"),
         quantity_left=_best(own, "quantity_left"),
-        amount=_best(own, "amount"),
-        currency=_currency(own),
+        amount=price,
+        currency=currency,
         purchased_at_ms=bought_ms,
-        expires_at_ms=_expiry(own, whole_lineage, bought_ms or 0),
+        expires_at_ms=ends.facts.expires_at_ms if ends else None,
     )
 
 
@@ -74,11 +79,26 @@ def _who_says(entries: Sequence[Entry], name: str) -> Entry | None:
     return next((e for e in (*by_platform, *by_app) if getattr(e.facts, name) is not None), None)
 
 
-def _currency(own: Sequence[Entry]) -> str | None:
-    """Find the currency of the amount: of whoever says the amount, as one source's euros are not another's dollars."""
+def _price(own: Sequence[Entry]) -> tuple[int | None, str | None]:
+    """Find what was paid, in the currency of whoever says it, as one source's euros are not another's dollars.
+
+    Of the platform's own sums in one currency the highest: several payments of one invoice each tell their part of it.
+    """
     priced = _who_says(own, "amount")
-    currency: str | None = (priced.facts.currency if priced else None) or _best(own, "currency")
-    return currency
+    if priced is None:
+        return None, _best(own, "currency")
+    currency = priced.facts.currency
+    if priced.kind is EntryKind.TOLD:
+        return priced.facts.amount, currency or _best(own, "currency")
+    by_platform = [e.facts for e in own if e.kind is not EntryKind.TOLD and e.facts.currency == currency]
+    return max(said.amount for said in by_platform if said.amount is not None), currency or _best(own, "currency")
+
+
+def _product(entries: Sequence[Entry]) -> str | None:
+    """Find what was bought. A platform's own number for it is a guess: the app is configured by its own names."""
+    sure = [entry for entry in entries if entry.facts.product_authority != "guess"]
+    product: str | None = _best(sure, "product_id") or _best(entries, "product_id")
+    return product
 
 
 def _user(own: Users, lineage: Users) -> str | None:
@@ -88,15 +108,17 @@ def _user(own: Users, lineage: Users) -> str | None:
     return next((said[by] for group in (sure, guess) for said in (own, lineage) for by in group if by in said), None)
 
 
-def _expiry(own: Sequence[Entry], whole_lineage: Sequence[Entry], bought_ms: int) -> int | None:
-    """Find when it ends.
+def who_says_the_end(own: Sequence[Entry], whole_lineage: Sequence[Entry], *, newest: bool) -> Entry | None:
+    """Find the entry whose date is the end of a purchase; None: nobody says when it ends.
 
     What a renewal or a grace period without a date has outdated no longer counts, and a date that was given to the
-    whole lineage before this was bought is another period's.
+    whole lineage before this was bought is another period's. More time without a payment is given to the subscription,
+    and not to the period that was its last one then: where a later one is known, only what was paid for counts.
     """
+    bought_ms = purchased_at_ms(own) or 0
+    passed_over = {EntryKind.LAPSED} if newest else {EntryKind.LAPSED, EntryKind.RESCHEDULED}
     since = [entry for entry in whole_lineage if entry.occurred_at_ms >= bought_ms]
-    said = [entry for entry in in_platform_order((*own, *since)) if entry.kind is not EntryKind.LAPSED]
+    said = [entry for entry in in_platform_order((*own, *since)) if entry.kind not in passed_over]
     undated = [e.occurred_at_ms for e in said if e.kind in _MOVES_THE_END and e.facts.expires_at_ms is None]
     renewed_until = max(undated) + RENEWAL_LEAD_MS if undated else 0
-    value: int | None = _best([e for e in said if (e.facts.expires_at_ms or 0) > renewed_until], "expires_at_ms")
-    return value
+    return _who_says([e for e in said if (e.facts.expires_at_ms or 0) > renewed_until], "expires_at_ms")

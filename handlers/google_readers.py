@@ -136,7 +136,7 @@ def voided(means: Means, moment: Moment) -> tuple[Said, ...]:
     said = Said(
         kind=means.kind,
         occurred_at_ms=moment.at_ms,
-        subject=Subject(purchase_id=event.order_id, lineage=_lineage(event.purchase_token)),
+        subject=Subject(purchase_id=event.order_id, aliases=_only_order(event), lineage=_lineage(event.purchase_token)),
         environment=owner.environment,
         facts=_of_order(event.order_id, order, owner),
         refund=refund,
@@ -230,6 +230,11 @@ def _review_reason(number: int | None) -> str:
     if number is None or not 0 <= number <= _REVIEW_REASON_MAX:
         return "review"
     return "chargeback" if number == _CHARGEBACK else f"review_{number}"
+
+
+def _only_order(event: VoidedPurchaseNotification) -> tuple[str, ...]:
+    """Name an order by its token where it is the only one: an app's backend may know the purchase by that alone."""
+    return (f"one_time:{event.purchase_token}",) if event.product_type == _ONE_TIME_PRODUCT else ()
 
 
 def _lineage(token: str) -> tuple[str, ...]:

@@ -86,6 +86,7 @@ def _fold_period(period: Period, policy: Policy, products: Mapping[str, Product]
         currency=paid.currency,
         purchased_at=_seconds(paid.purchased_at_ms),
         expires_at=_seconds(paid.expires_at_ms),
+        lapses_at=_lapses_at(period, policy),
         access=access,
         access_reason=cause.reason if cause else None,
         rule=cause.rule if cause else _NO_CAUSE[access],
@@ -113,10 +114,9 @@ def _identity(period: Period, environment: Environment) -> dict[str, Any]:
 
 def _followed(period: Period) -> list[Followed]:
     """Follow the refunds of one purchase, named or not, and judge whether their money can be true."""
-    named = follow(period.entries)
-    rest = unnamed(period.entries, named)
-    known = [estimate(refund, period.facts) for refund in ((*named, rest) if rest else named)]
-    return judge(known, paid_by_platform(period.cluster.entries))
+    named, prices = follow(period.entries), paid_by_platform(period.cluster.entries)
+    known = [estimate(refund, period.facts) for refund in (*named, *unnamed(period.entries, named, prices))]
+    return judge(known, prices)
 
 
 def _access(period: Period, found: Sequence[Cause]) -> tuple[Access, Cause | None]:
@@ -133,6 +133,12 @@ def _access(period: Period, found: Sequence[Cause]) -> tuple[Access, Cause | Non
         if cause is not None:
             return access, cause
     return Access.ACTIVE, strongest(found, "keep")
+
+
+def _lapses_at(period: Period, policy: Policy) -> int | None:
+    """Tell when our clock ends it: at its date, or with some patience if its platform may renew it after that."""
+    date = _seconds(period.facts.expires_at_ms)
+    return date + policy.late_renewal_hours * 3600 if date is not None and period.renews else date
 
 
 def _amount_refunded(followed: Sequence[Followed], paid: PurchaseFacts) -> int:
@@ -170,7 +176,7 @@ def _refund(followed: Followed, status: RefundStatus, purchase: Purchase, paid: 
         receipt_number=said.receipt_number,
         contradiction=followed.contradiction,
         failed_reason=DECLINED if followed.state == "declined" else said.failed_reason,
-        failed_at=_seconds(followed.failed_at_ms),
+        failed_at=_seconds(followed.returned_at_ms) if status == "failed" else None,
         created_at=followed.created_at_ms // 1000,
         updated_at=followed.updated_at_ms // 1000,
     )

@@ -23,16 +23,25 @@ class Period:
 
     Attributes:
         whole_lineage: what is said of its whole lineage, or of its store account, and concerns this purchase.
+        newest: no later period of its lineage is known.
     """
 
     cluster: Cluster
     facts: PurchaseFacts
     whole_lineage: tuple[Entry, ...]
+    newest: bool
 
     @property
     def entries(self) -> list[Entry]:
         """List everything that bears on it, in platform order."""
         return in_platform_order((*self.cluster.entries, *self.whole_lineage))
+
+    @property
+    def renews(self) -> bool:
+        """Tell whether its platform may be about to renew it: it set the date, and says itself when it is over."""
+        ends = facts.who_says_the_end(self.cluster.entries, self.whole_lineage, newest=self.newest)
+        by_platform = ends is not None and ends.kind is not K.TOLD
+        return self.newest and by_platform and self.facts.kind == "subscription"
 
 
 def periods(ordered: Sequence[Entry]) -> list[Period]:
@@ -44,12 +53,24 @@ def periods(ordered: Sequence[Entry]) -> list[Period]:
     started = {cluster.purchase_id: facts.purchased_at_ms(cluster.entries) or 0 for cluster in grouped}
     concerned = [(entry, _concerned(entry, grouped, lines, started)) for entry in whole]
     users = _users(ordered, grouped, lines)
+    newest = _newest(grouped, lines, started)
     found = []
     for cluster in grouped:
+        last = cluster.purchase_id in newest
         concerning = tuple(entry for entry, purchases in concerned if cluster.purchase_id in purchases)
-        known = facts.merge(cluster.entries, concerning, users[_line(cluster.lineage, lines)])
-        found.append(Period(cluster, known, concerning))
+        known = facts.merge(cluster.entries, concerning, users[_line(cluster.lineage, lines)], newest=last)
+        found.append(Period(cluster, known, concerning, last))
     return found
+
+
+def _newest(grouped: Sequence[Cluster], lines: Mapping[str, str] | None, started: Mapping[str, int]) -> Collection[str]:
+    """Find the newest period of each lineage; what belongs to none is its own."""
+    newest: dict[str, str] = {}
+    for cluster in grouped:
+        line = _line(cluster.lineage, lines) if cluster.lineage else cluster.purchase_id
+        other = newest.get(line, cluster.purchase_id)
+        newest[line] = max(cluster.purchase_id, other, key=lambda purchase_id: (started[purchase_id], purchase_id))
+    return set(newest.values())
 
 
 def _lines(grouped: Sequence[Cluster], whole: Sequence[Entry]) -> Mapping[str, str] | None:

@@ -50,9 +50,8 @@ class Order:
         if total is None:
             return Returned(reason=reason)
         parts = [_refunded(part) for part in listing(self.history, "partialRefundEvents")]
-        if not parts or total != (self.facts.amount, self.facts.currency):
-            return Returned(*total, "exact", reason)
-        return _the_rest(total, parts, reason)
+        price = (self.facts.amount, self.facts.currency)
+        return _the_rest(total, parts, reason) if _holds(total, parts, price) else Returned(*total, "exact", reason)
 
     def refunded_in_part(self, at_ms: int) -> Returned:
         """Find what went back by the refund of some units that a notification of this time tells of."""
@@ -91,14 +90,28 @@ def _refunded_at_ms(part: dict[str, Any]) -> int:
     return rfc3339_ms(part.get("processTime")) or rfc3339_ms(part.get("createTime")) or 0
 
 
-def _the_rest(total: Money, parts: Sequence[Money | None], reason: str | None) -> Returned:
-    """Take from a total that equals the price what had gone back before.
+def _holds(total: Money, parts: Sequence[Money | None], price: tuple[int | None, str | None]) -> bool:
+    """Tell whether a total has in it what went back before.
 
     Whether the last of several refunds is told with its own amount or with that of the order, the reference leaves
-    open; the customer cannot have got more than was paid.
+    open; the customer cannot have got more than was paid. What alone is more than that contradicts its own order, and
+    is left to be seen.
     """
     amount, currency = total
-    before = [part[0] for part in parts if part is not None and part[1] == currency]
+    paid = price[0]
+    if not parts or paid is None or currency != price[1] or amount > paid:
+        return False
+    return amount == paid or amount + sum(_before(parts, currency)) > paid
+
+
+def _before(parts: Sequence[Money | None], currency: str) -> list[int]:
+    return [part[0] for part in parts if part is not None and part[1] == currency]
+
+
+def _the_rest(total: Money, parts: Sequence[Money | None], reason: str | None) -> Returned:
+    """Take from a total what had gone back before; unknown, where that does not add up."""
+    amount, currency = total
+    before = _before(parts, currency)
     if len(before) < len(parts) or sum(before) > amount:
         return Returned(reason=reason)
     return Returned(amount - sum(before), currency, "estimated", reason)

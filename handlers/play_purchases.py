@@ -51,9 +51,11 @@ def learn_subscription(answer: object, *, at_ms: int) -> Learned:
     """
     if not isinstance(answer, dict):
         return Learned()
-    items = _going_on(listing(answer, "lineItems"), at_ms)
+    listed = listing(answer, "lineItems")
+    items, replaces = _going_on(listed, at_ms), text(answer.get("linkedPurchaseToken"))
+    orders = [text(item.get("latestSuccessfulOrderId")) for item in items]
     return Learned(
-        order_id=_agreed([text(item.get("latestSuccessfulOrderId")) for item in items]),
+        order_id=None if replaces and _is_deferred(listed) else _agreed(orders),
         facts=PurchaseFacts(
             kind="subscription",
             product_id=_agreed([text(item.get("productId")) for item in items]),
@@ -62,7 +64,7 @@ def learn_subscription(answer: object, *, at_ms: int) -> Learned:
             expires_at_ms=_agreed([rfc3339_ms(item.get("expiryTime")) for item in items]),
         ),
         environment="sandbox" if "testPurchase" in answer else "production",
-        replaces=text(answer.get("linkedPurchaseToken")),
+        replaces=replaces,
         started_at_ms=rfc3339_ms(answer.get("startTime")),
     )
 
@@ -95,6 +97,15 @@ def _going_on(items: Sequence[dict[str, Any]], at_ms: int) -> Sequence[dict[str,
     """
     paid = [item for item in items if text(item.get("latestSuccessfulOrderId"))] or items
     return [item for item in paid if (rfc3339_ms(item.get("expiryTime")) or 0) > at_ms] or paid
+
+
+def _is_deferred(items: Sequence[dict[str, Any]]) -> bool:
+    """Tell whether the old plan still runs until the new one is paid for.
+
+    Until then the one order that the new token's answer has is the old token's. Named with both, it would tie the two
+    into one lineage, and the end of the old token would end the new plan.
+    """
+    return any(not text(item.get("latestSuccessfulOrderId")) for item in items)
 
 
 def _account(answer: dict[str, Any]) -> str | None:

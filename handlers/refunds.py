@@ -3,7 +3,7 @@
 The states are drawn in docs/ledger.md.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -101,7 +101,8 @@ class Followed:
     state: State
     created_at_ms: int
     updated_at_ms: int
-    failed_at_ms: int | None = None
+    returned_at_ms: int | None = None
+    """When it first came to be failed or canceled, if it is."""
     contradiction: str | None = None
     """Both numbers, if its money does not fit what was paid."""
 
@@ -120,24 +121,47 @@ def follow(entries: Iterable[Entry]) -> tuple[Followed, ...]:
     return tuple(followed.values())
 
 
-def unnamed(entries: Iterable[Entry], named: Sequence[Followed]) -> Followed | None:
-    """Make one refund of what the platform says went back in all, beyond what the named refunds explain.
+def unnamed(entries: Iterable[Entry], named: Sequence[Followed], prices: Mapping[str, int]) -> tuple[Followed, ...]:
+    """Make refunds of what the platform says went back in all, beyond what the named refunds explain.
 
-    A named refund explains its amount whatever became of it later: the total was told when it still counted. What had
-    failed before is in no total told since. Of two totals with the same time the higher one is the later: within a
-    second, more goes back and nothing returns.
+    There is one total for each payment of the purchase, by its name. A named refund explains its amount whatever became
+    of it later: the total was told when it still counted. What had failed before is in no total told since. Of two
+    totals with the same time the higher one is the later: within a second, more goes back and nothing returns.
+
+    Args:
+        entries: of one purchase, in platform order.
+        named: what `follow` finds in them.
+        prices: what its platform says was paid, by currency: all of one payment may be a part of it.
     """
-    totals = [(e.occurred_at_ms, e.refund) for e in entries if e.kind is K.REFUNDED_TOTAL and e.refund is not None]
-    if not totals:
-        return None
-    at, last = max(totals, key=lambda total: (total[0], total[1].amount or 0))
-    counted = [f for f in named if f.facts.type != "chargeback" and not (f.state in _RETURNED and f.updated_at_ms < at)]
-    amount = (last.amount or 0) - sum(f.facts.amount or 0 for f in counted)
-    if amount <= 0:
-        return None
-    scope: RefundScope = last.scope if amount == last.amount else "partial"
-    facts = last.model_copy(update={"amount": amount, "scope": scope, "amount_source": "exact"})
-    return Followed(facts, "succeeded", created_at_ms=last.created_at_ms or at, updated_at_ms=at)
+    last: dict[str, tuple[int, RefundFacts]] = {}
+    for entry in entries:
+        if entry.kind is K.REFUNDED_TOTAL and (total := entry.refund) is not None:
+            told = (entry.occurred_at_ms, total)
+            last[total.platform_refund_id] = max(last.get(total.platform_refund_id, told), told, key=_later)
+    rests, used = [], 0
+    for at, total in sorted(last.values(), key=lambda told: (told[0], told[1].platform_refund_id)):
+        explained = max(0, sum(f.facts.amount or 0 for f in named if _counted(f, at)) - used)
+        amount = (total.amount or 0) - explained
+        used += min(explained, total.amount or 0)
+        if amount > 0:
+            whole = amount == total.amount and amount >= prices.get(total.currency or "", 0)
+            rests.append(_rest(total, amount, at, scope=total.scope if whole else "partial"))
+    return tuple(rests)
+
+
+def _later(told: tuple[int, RefundFacts]) -> tuple[int, int]:
+    return told[0], told[1].amount or 0
+
+
+def _counted(refund: Followed, at_ms: int) -> bool:
+    """Tell whether a total that was told then has this refund in it."""
+    gone_before = refund.returned_at_ms is not None and refund.returned_at_ms < at_ms
+    return refund.facts.type != "chargeback" and not gone_before
+
+
+def _rest(total: RefundFacts, amount: int, at_ms: int, *, scope: RefundScope) -> Followed:
+    facts = total.model_copy(update={"amount": amount, "scope": scope, "amount_source": "exact"})
+    return Followed(facts, "succeeded", created_at_ms=total.created_at_ms or at_ms, updated_at_ms=at_ms)
 
 
 def weigh(refunds: Iterable[Followed], paid: PurchaseFacts, *, full_from_percent: int) -> Weight:
@@ -202,8 +226,9 @@ def _step(before: Followed | None, entry: Entry, refund: RefundFacts) -> Followe
     at = entry.occurred_at_ms
     created = min(at, refund.created_at_ms or at, before.created_at_ms if before else at)
     facts = _newer(before.facts, refund) if before else refund
-    failed = at if state == "failed" else None
-    return Followed(facts, state or "pending", created_at_ms=created, updated_at_ms=at, failed_at_ms=failed)
+    again = before is not None and before.state == state
+    returned = before.returned_at_ms if before and again else at if state in _RETURNED else None
+    return Followed(facts, state or "pending", created_at_ms=created, updated_at_ms=at, returned_at_ms=returned)
 
 
 def _newer(old: RefundFacts, new: RefundFacts) -> RefundFacts:

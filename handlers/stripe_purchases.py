@@ -1,5 +1,7 @@
 """Money that Stripe took for something: charges, checkout sessions, paid invoices; and what was held and let go."""
 
+from typing import Any
+
 from config.platforms import Stripe
 from handlers.stripe_words import Told, aliases_of, buyer, milliseconds, say
 from schemas.entry import EntryKind, PurchaseFacts, Said, Subject
@@ -55,17 +57,15 @@ def read_checkout(event: SnapshotEvent, session: CheckoutSession, settings: Stri
         return Ignored("checkout_unpaid")
     if session.payment_status not in CHECKOUT_PAID:
         return Quarantined("unknown_payment_status", str(session.payment_status)[:80])
-    names = {"payment_intent": session.payment_intent, "invoice": session.invoice, "checkout_session": session.id}
-    lineage = aliases_of(subscription=session.subscription)
     facts = PurchaseFacts(
         product_id=session.metadata.get(settings.product_id_metadata),
-        kind="subscription" if lineage else None,
+        kind="subscription" if session.subscription else None,
         amount=session.amount_total,
         currency=session.currency,
         purchased_at_ms=milliseconds(session.created),
         **buyer(session.metadata, session.client_reference_id, session.customer, settings),
     )
-    return (say(event, EntryKind.PURCHASED, Subject(aliases=aliases_of(**names), lineage=lineage), facts=facts),)
+    return (say(event, EntryKind.PURCHASED, checkout_subject(session), facts=facts),)
 
 
 def read_paid_invoice(event: SnapshotEvent, invoice: Invoice, settings: Stripe) -> Told:
@@ -74,20 +74,34 @@ def read_paid_invoice(event: SnapshotEvent, invoice: Invoice, settings: Stripe) 
 
 
 def say_paid(event: SnapshotEvent, invoice: Invoice, settings: Stripe, occurred_at_ms: int | None = None) -> Said:
-    """Say what a paid invoice sold, at the event's time unless another is given."""
+    """Say what a paid invoice sold, at the event's time unless another is given.
+
+    Usage is paid afterwards, and was given when it began. Dated by its payment, the last bill of a subscription would
+    be a purchase from after its end, and have none.
+    """
     subject = invoice_subject(invoice)
+    used_since = milliseconds(invoice.used_since) if subject.lineage else None
     facts = PurchaseFacts(
-        product_id=invoice.all_metadata.get(settings.product_id_metadata) or invoice.main_line.product_id,
+        **product(invoice, settings),
         kind="subscription" if subject.lineage else None,
         quantity=invoice.main_line.quantity,
         amount=invoice.amount_paid,
         currency=invoice.currency,
-        purchased_at_ms=milliseconds(invoice.paid_at),
+        purchased_at_ms=used_since or milliseconds(invoice.paid_at),
         expires_at_ms=milliseconds(invoice.ends) if subject.lineage else None,
         **buyer(invoice.all_metadata, None, invoice.customer, settings),
     )
     when = event.created_ms if occurred_at_ms is None else occurred_at_ms
-    return say(event, EntryKind.PURCHASED, subject, facts=facts, occurred_at_ms=when)
+    return say(event, EntryKind.PURCHASED, subject, facts=facts, occurred_at_ms=min(when, used_since or when))
+
+
+def product(invoice: Invoice, settings: Stripe) -> dict[str, Any]:
+    """Name what an invoice sold: the app's own name in metadata, else Stripe's name on the line as a guess."""
+    known = invoice.all_metadata.get(settings.product_id_metadata)
+    if known:
+        return {"product_id": known, "product_authority": "platform"}
+    line = invoice.main_line.product_id
+    return {"product_id": line, "product_authority": "guess"} if line else {}
 
 
 def read_invoice_payment(event: SnapshotEvent, paid: InvoicePayment, _settings: Stripe) -> Told:
@@ -97,6 +111,18 @@ def read_invoice_payment(event: SnapshotEvent, paid: InvoicePayment, _settings: 
         return Ignored("invoice_paid_outside_stripe")
     subject = Subject(purchase_id=paid.payment.charge, aliases=(*aliases_of(invoice=paid.invoice), *intent))
     return (say(event, EntryKind.LINKED, subject),)
+
+
+def checkout_subject(session: CheckoutSession) -> Subject:
+    """Name a purchase by what a session knows of its payment.
+
+    Only the subscription may be known: then its invoice is the purchase, and no event ties that to the session.
+    """
+    payment = aliases_of(payment_intent=session.payment_intent, invoice=session.invoice)
+    lineage = aliases_of(subscription=session.subscription)
+    if lineage and not payment:
+        return Subject(lineage=lineage)
+    return Subject(aliases=(*payment, *aliases_of(checkout_session=session.id)), lineage=lineage)
 
 
 def charge_subject(charge: Charge) -> Subject:

@@ -14,7 +14,7 @@ from schemas.platforms.stripe_invoices import Subscription
 # https://docs.stripe.com/api/subscriptions/object#subscription_object-status. Stripe advises to revoke access when a
 # subscription is `unpaid` (https://docs.stripe.com/billing/subscriptions/overview#subscription-statuses), and `paused`
 # means that service stops (https://docs.stripe.com/billing/subscriptions/pause); pausing only the collection of
-# payments leaves the status as it is. `past_due` is still being collected, and keeps access.
+# payments leaves the status as it is. `past_due` is still being collected, and keeps access beyond the paid period.
 SUBSCRIPTION_STATUS: Mapping[str | None, EntryKind] = MappingProxyType({
     "active": EntryKind.RESUMED,
     "trialing": EntryKind.RESUMED,
@@ -25,14 +25,17 @@ SUBSCRIPTION_STATUS: Mapping[str | None, EntryKind] = MappingProxyType({
     "incomplete_expired": EntryKind.EXPIRED,
 })  # fmt: skip
 HELD_BACK = frozenset({"unpaid", "paused"})
+RUNNING = frozenset({"active", "trialing"})
+OVERDUE = "past_due"
 NOT_PAID_YET = "incomplete"
 
 
 def read_subscription(event: SnapshotEvent, subscription: Subscription, settings: Stripe) -> Told:
     """Follow a subscription by its status.
 
-    It is resumed only where it was held back before: else each change of a running one would say so. With
-    `cancel_at_period_end` it is still active, and ends when it ends.
+    It is resumed only where it was held back before: else each change of a running one would say so. Where a payment
+    has just become overdue, the paid period's end no longer counts. With `cancel_at_period_end` it is still active, and
+    ends when it ends.
     """
     kind = SUBSCRIPTION_STATUS.get(subscription.status)
     if kind is EntryKind.EXPIRED:
@@ -41,9 +44,11 @@ def read_subscription(event: SnapshotEvent, subscription: Subscription, settings
         return Ignored("subscription_not_paid_yet")
     if kind is None:
         return Quarantined("unknown_subscription_status", str(subscription.status)[:80])
-    if kind is EntryKind.RESUMED and not _was_held_back(event):
+    if subscription.status == OVERDUE and _before(event) in RUNNING:
+        kind = EntryKind.RESCHEDULED
+    elif kind is EntryKind.RESUMED and not _was_held_back(event):
         return Ignored("subscription_goes_on")
-    reason = subscription.status if kind is EntryKind.SUSPENDED else None
+    reason = None if kind is EntryKind.RESUMED else subscription.status
     return (say(event, kind, Subject(lineage=aliases_of(subscription=subscription.id)), reason=reason),)
 
 
@@ -60,4 +65,8 @@ def read_ended_subscription(event: SnapshotEvent, subscription: Subscription, _s
 
 def _was_held_back(event: SnapshotEvent) -> bool:
     """Tell whether a subscription goes on after it did not: by the event's name, or the status it had before."""
-    return event.type == "customer.subscription.resumed" or words(event.before.get("status")) in HELD_BACK
+    return event.type == "customer.subscription.resumed" or _before(event) in HELD_BACK
+
+
+def _before(event: SnapshotEvent) -> str | None:
+    return words(event.before.get("status"))

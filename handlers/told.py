@@ -54,12 +54,21 @@ def entry_of(told: PurchaseTold, *, now_ms: int) -> Entry:
 
 
 def _subject(told: PurchaseTold) -> Subject:
-    """Name what is told of: one purchase, by its own id or another; or a subscription with all its payments."""
+    """Name what is told of: one purchase, by its own id or another; or everything that one id stands for.
+
+    Google's purchase token names the one order of what is bought once, and every order of a subscription
+    (https://developers.google.com/android-publisher/api-ref/rest/v3/purchases.subscriptionsv2). Told in the place of an
+    order id it is a purchase of its own: of what is bought once, a void of the order finds it under `one_time:…`.
+    """
     lineage = []
     if told.original_purchase_id:
         lineage.append(f"{_LINEAGE[told.platform]}:{told.original_purchase_id}")
     if told.purchase_token:
         lineage.append(f"token:{told.purchase_token}")
+    if told.platform == "google" and told.purchase_id == told.purchase_token:
+        return Subject(
+            purchase_id=told.purchase_id, aliases=(f"one_time:{told.purchase_token}",), lineage=tuple(lineage)
+        )
     if told.platform != "stripe":
         return Subject(purchase_id=told.purchase_id, lineage=tuple(lineage))
     if told.purchase_id.startswith(_STRIPE_SUBSCRIPTION):

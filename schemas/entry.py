@@ -95,6 +95,8 @@ class PurchaseFacts(Noun):
     """What an entry says about the purchase itself. None: it does not say."""
 
     product_id: str | None = None
+    product_authority: Authority = "platform"
+    """Who says so; a guess is a name that the platform gave the product, where the app may use another."""
     kind: ProductKind | None = None
     user_id: str | None = None
     user_authority: Authority = "platform"

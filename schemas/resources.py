@@ -38,6 +38,9 @@ class Purchase(Noun):
     currency: str | None = None
     purchased_at: int | None = None
     expires_at: int | None = None
+    lapses_at: int | None = Field(
+        default=None, description="When it ends without another word: `expires_at`, or later if it may be renewed late"
+    )
     access: Access = Access.UNKNOWN
     access_reason: str | None = Field(default=None, description="Why access is not simply active")
     rule: str | None = Field(default=None, description="The policy rule that decided on access")

@@ -6,10 +6,12 @@ from sqlalchemy import Connection
 
 from config.settings import App
 from handlers.decide import decide, rebuild
+from handlers.placing import refs_of
 from schemas.book import Book, Decision
 from schemas.entry import Entry
 from schemas.resources import Event
 from worker.store import ledger, outbox
+from worker.store.naming import purchase_of
 
 
 class Bookkeeper:
@@ -40,10 +42,20 @@ class Bookkeeper:
         return decision
 
     def contradictions(self, entries: Sequence[Entry]) -> tuple[str, ...]:
-        """List why the refunds that these are about are not believed, as the book stands now."""
+        """List why refunds are not believed that these speak of, or else bear on, as the book stands now.
+
+        What names a price, or ties a refund to one, bears on every refund of its purchase.
+        """
+        refunds = [r for lineage in self.book.lineages.values() for r in lineage.refunds if r.contradiction]
         about = {entry.refund.platform_refund_id for entry in entries if entry.refund}
-        refunds = [refund for lineage in self.book.lineages.values() for refund in lineage.refunds]
-        return tuple(r.contradiction for r in refunds if r.contradiction and r.platform_refund_id in about)
+        charges = {self._purchase_of(e) for e in entries if not e.refund or e.facts.amount is not None}
+        wrong = [r for r in refunds if r.platform_refund_id in about] or [r for r in refunds if r.charge_id in charges]
+        return tuple(refund.contradiction for refund in wrong if refund.contradiction)
+
+    def _purchase_of(self, entry: Entry) -> str | None:
+        """Find our id of the purchase that an entry names."""
+        purchase = purchase_of(entry, self.book.lineages[self.book.refs[refs_of(entry)[0]]])
+        return purchase.id if purchase and not entry.whole_lineage else None
 
     def rebuild(self, app: App) -> None:
         """Fold every lineage of the book again, as the app's products and policy are now."""

@@ -38,6 +38,13 @@ known: what stays marked may be understood anew, all else was understood for goo
 LOOKED_UP = "looked_up:"
 """How the stations of a notification begin that was told something by its platform's API: `looked_up:orders`."""
 
+MONEY_CONTRADICTS = "money_contradicts"
+"""Why a notification is quarantined with which more was refunded than was paid, or in another currency."""
+
+CONTRADICTS = "contradicts"
+"""The station of a notification that completed a contradiction of money. While that stands, so does the quarantine,
+however often it is replayed; of two that contradict each other, the earlier one is not blamed."""
+
 log = structlog.get_logger()
 
 
@@ -132,10 +139,11 @@ def _decide(runtime: Runtime, keeper: Bookkeeper, each: Understood) -> Understoo
     except Exception as error:  # noqa: BLE001 - as in `understand`
         return broken(each, error)
     each = replace(each, events=decision.events)
-    wrong = keeper.contradictions(each.entries) if each.repeated else decision.contradictions
+    standing = keeper.contradictions(each.entries) if CONTRADICTS in each.row.stations else ()
+    wrong = tuple(dict.fromkeys((*standing, *decision.contradictions)))
     if not wrong:
         return each
-    return replace(each, status="quarantined", reason="money_contradicts", detail="; ".join(wrong))
+    return replace(each, status="quarantined", reason=MONEY_CONTRADICTS, detail="; ".join(wrong))
 
 
 def _outcome(runtime: Runtime, each: Understood, now: float) -> Outcome:
@@ -163,7 +171,9 @@ def _stations(runtime: Runtime, each: Understood) -> dict[str, float]:
     if each.error:
         return stations
     learned = {f"{LOOKED_UP}{kind}": decided for kind in sorted(each.answered)}
-    known = {**learned, **{name: at for name, at in stations.items() if name != PARTLY}}
+    known = {**learned, **{name: at for name, at in stations.items() if name not in (PARTLY, CONTRADICTS)}}
+    if each.reason == MONEY_CONTRADICTS and each.entries:
+        known[CONTRADICTS] = stations.get(CONTRADICTS, decided)
     return {PARTLY: stations.get(PARTLY, decided), **known} if each.partly else known
 
 

@@ -75,10 +75,10 @@ def _look(runtime: Runtime, connection: Connection, now_ms: int) -> Found:
         select(purchases)
         .where(
             purchases.c.access.in_(("active", "suspended")),
-            purchases.c.expires_at <= now_ms // 1000,
+            purchases.c.lapses_at <= now_ms // 1000,
             purchases.c.app.in_(list(runtime.settings.apps)),
         )
-        .order_by(purchases.c.expires_at)
+        .order_by(purchases.c.lapses_at)
         .limit(BATCH_MAX)
     )
     return Found(

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from handlers.clusters import purchase_named
 from handlers.ledger import purchase_id_of
 from handlers.placing import refs_of
 from handlers.told import entry_of
@@ -13,6 +12,7 @@ from schemas.resources import Purchase, PurchaseTold
 from worker.commit import Bookkeeper
 from worker.process import count_changes, hint_deliveries
 from worker.runtime import Runtime
+from worker.store.naming import purchase_of
 
 NO_PAYMENT_KNOWN: Final = "no_payment_known"
 """Why a subscription that was told of gives nothing yet: no payment of it is known, and only those are purchases."""
@@ -56,12 +56,7 @@ def _home(book: Book, entry: Entry) -> Lineage | None:
 def _find(book: Book, entry: Entry) -> Purchase | None:
     """Find the purchase an entry names, which may go by another of its ids; of a whole lineage, the newest."""
     home = _home(book, entry)
-    if home is None:
-        return None
-    if entry.whole_lineage:
-        return max(home.purchases, key=lambda bought: (bought.purchased_at or 0, bought.id), default=None)
-    named = purchase_named(entry, home.entries)
-    return next((purchase for purchase in home.purchases if purchase.purchase_id == named), None)
+    return None if home is None else purchase_of(entry, home)
 
 
 def _to_come(told: PurchaseTold, entry: Entry) -> Purchase:

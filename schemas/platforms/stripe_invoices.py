@@ -129,9 +129,15 @@ class Invoice(Foreign):
 
     @property
     def ends(self) -> int | None:
-        """Tell when the paid period ends; None where the invoice bills a period that was over (usage)."""
+        """Tell when the paid period ends; None where the invoice bills a moment, or a period that was over (usage)."""
         ends = self.main_line.ends
         return ends if ends > (self.created or 0) else None
+
+    @property
+    def used_since(self) -> int | None:
+        """Tell when the period began that an invoice bills afterwards; None: it bills what is to come, or a moment."""
+        line = self.main_line
+        return line.period.start if line.period and 0 < line.ends <= (self.created or 0) else None
 
     @property
     def all_metadata(self) -> dict[str, str]:

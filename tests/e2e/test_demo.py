@@ -132,7 +132,8 @@ async def test_seed_makes_the_same_ids_again(service):
     ("arguments", "line"),
     [
         (("apple", "happily-ever-after"), "apple has no story 'happily-ever-after'"),
-        (("paypal", "duplicate"), "paypal has no story 'duplicate'"),
+        (("paypal", "duplicate"), "the platform 'paypal' is unknown; known are amazon, apple, google, stripe"),
+        (("nope", "happily-ever-after"), "the platform 'nope' is unknown"),
         (("apple", "refund-failed"), "apple has no story 'refund-failed'"),
         (("apple",), "name a PLATFORM and a STORY"),
         (("apple", "duplicate", "--count", "0"), "Invalid value for '--count'"),

@@ -41,6 +41,20 @@ def test_what_was_read_again_in_any_order_of_arrival():
     assert ("revoked", story.purchases) == (story.status(), settle(again, money(K.REFUND_SUCCEEDED, 60)).purchases)
 
 
+def test_how_often_it_was_read_does_not_decide_between_words_of_one_moment():
+    """Two words of one notification and second keep their order, however many revisions were before them."""
+    # Their ids were compared, which hold the revision: the same sale was 120.00 or 60.00, by when a look-up answered.
+    charge, invoice = bought(0, amount=6000), bought(0, amount=12000)
+    same = {"source": charge.source}
+    orders = set()
+    for revision in range(4):
+        ids_ = [{"id": f"ent_{name}{7 * revision % 5}", "revision": revision} for name in "ab"]
+        words = [e.model_copy(update=same | own) for e, own in zip((charge, invoice), ids_, strict=True)]
+        orders.add(tuple(e.facts.amount for e in in_platform_order(words[:: 1 if revision % 2 else -1])))
+
+    assert 1 == len(orders)
+
+
 def test_what_shares_any_id_is_one_purchase():
     """A chain of ids, each shared by two entries, makes one purchase of all of them."""
     chain = (

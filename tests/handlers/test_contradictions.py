@@ -90,3 +90,17 @@ def test_the_one_who_hears_it_is_told_both_numbers():
             done.contradictions,
             again.contradictions,
         )
+
+
+def test_a_full_void_is_believed_whatever_its_sums():
+    """Google voids the whole order after a part of it: that all went back is its word, and no sum of it undoes that."""
+    # A later look-up told sums that did not add up, and gave access back to a customer with the money.
+    part = money(K.REFUND_SUCCEEDED, 50, 5000, type="void", scope="quantity", quantity=1, **SURE)
+    void = money(K.REFUND_SUCCEEDED, 60, PRICE - 500, "GPA.1", type="void", scope="full", **SURE)
+
+    story = settle(bought(0, quantity=2), part, void)
+    assert ("revoked", None, None) == (
+        story.status(),
+        story.refunds["GPA.1"].contradiction,
+        story.refunds["GPA.1"].amount,
+    )

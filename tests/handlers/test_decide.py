@@ -155,7 +155,7 @@ def test_an_event_shows_the_purchase_that_was_lost():
     story.say(bought(0, "ch_1", lineage=SUBSCRIPTION), bought(30, "ch_2", lineage=SUBSCRIPTION))
     story.say(entry(K.EXPIRED, 40, "ch_2"))
 
-    assert ["refund.succeeded", "entitlement.expired"] == story.say(money(K.REFUND_SUCCEEDED, 60, purchase="ch_1"))
+    assert ["refund.succeeded", "entitlement.revoked"] == story.say(money(K.REFUND_SUCCEEDED, 60, purchase="ch_1"))
     assert (shown := story.events[-1].data.purchase) is not None
     assert ("ch_1", Access.REVOKED) == (shown.purchase_id, shown.access)
 

@@ -22,6 +22,7 @@ def owned(name: str, access: Access, **said: object) -> Purchase:
             "entitlements": ("pro",),
             "access": access,
             "updated_at": 1,
+            "lapses_at": said.get("expires_at"),
             **said,
         }
     )
@@ -38,7 +39,7 @@ def owned(name: str, access: Access, **said: object) -> Purchase:
     ],
 )
 def test_the_best_purchase_counts_and_else_the_newest(accesses, status):
-    """Any that gives access gives it; without one, a suspended; without that, the newest tells how it ended."""
+    """Any that gives access gives it; without one, a suspended; of several that ended at once the newest tells how."""
     bought = [owned(f"pur_{at}", access, purchased_at=at) for at, access in enumerate(accesses)]
     stands = standing(bought, "pro", now=NOW)
 
@@ -61,6 +62,34 @@ def test_an_end_that_passed_counts():
     assert (Access.ACTIVE, Access.EXPIRED) == (access_at(runs, NOW - 0.5), access_at(runs, NOW))
     assert Access.REVOKED is access_at(owned("pur_1", Access.REVOKED, expires_at=1), NOW)
     assert Access.EXPIRED is access_at(owned("pur_1", Access.SUSPENDED, expires_at=1), NOW)
+
+
+def test_the_one_that_ended_last_tells_how():
+    """The newer plan was refunded in May, the older ran out in December: she lost access because it ran out."""
+    # It was told as revoked, of a purchase that had merely expired, by a refund of half a year before.
+    refunded = owned("pur_2", Access.REVOKED, purchased_at=100, updated_at=150, expires_at=900)
+    ran_out = owned("pur_1", Access.EXPIRED, purchased_at=50, updated_at=365, expires_at=365)
+
+    stands = standing([refunded, ran_out], "pro", now=NOW)
+    assert stands is not None
+    assert ("expired", ("pur_2", "pur_1")) == (stands.status, stands.purchases)
+
+
+def test_money_back_for_a_period_that_was_over():
+    """March is over; that January is refunded in April does not make the end of March a revocation."""
+    january = owned("pur_1", Access.REVOKED, purchased_at=1, updated_at=100, expires_at=31)
+    march = owned("pur_3", Access.EXPIRED, purchased_at=60, updated_at=90, expires_at=90)
+
+    stands = standing([january, march], "pro", now=NOW)
+    assert stands is not None
+    assert "expired" == stands.status
+
+
+def test_patience_with_a_renewal():
+    """A period that may be renewed late gives access past its date, until its patience ends."""
+    late = owned("pur_1", Access.ACTIVE, expires_at=NOW - 60, lapses_at=NOW)
+
+    assert (Access.ACTIVE, Access.EXPIRED) == (access_at(late, NOW - 1), access_at(late, NOW))
 
 
 def test_access_lasts_as_long_as_its_longest_purchase():

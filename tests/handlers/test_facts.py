@@ -3,7 +3,21 @@
 from handlers.clusters import in_platform_order
 from handlers.facts import RENEWAL_LEAD_MS, merge, users
 from schemas.entry import Entry, EntryKind, PurchaseFacts
-from tests.handlers.entries import ANN, ANNUAL, BOB, DAY_MS, GOOGLE, MONTHLY, PRICE, bought, day, entry, told
+from tests.handlers.entries import (
+    ANN,
+    ANNUAL,
+    BOB,
+    DAY_MS,
+    GOOGLE,
+    MONTHLY,
+    PRICE,
+    bought,
+    day,
+    entry,
+    money,
+    settle,
+    told,
+)
 
 K = EntryKind
 
@@ -70,3 +84,22 @@ def test_of_two_dates_the_later_word_counts():
     own = entry(K.RENEWED, 20, "GPA.1", expires_at_ms=day(50), **GOOGLE)
 
     assert day(50) == merged(own, whole=whole).expires_at_ms
+
+
+def test_the_price_of_a_purchase_is_no_single_payment():
+    """Two payments and an invoice tell sums of one purchase: the highest is what was paid, whoever spoke last."""
+    # The last word counted, so the refund of one of two payments was a full one and took the period.
+    invoice = bought(0, None, aliases=["invoice:in_1"], amount=12000)
+    first = bought(0, "ch_1", aliases=["invoice:in_1"], amount=6000)
+
+    story = settle(invoice, first, money(K.REFUND_SUCCEEDED, 60, 6000, purchase="ch_1"))
+    assert (12000, "active", "partial_refund=keep") == (story.only.amount, story.status(), story.only.rule)
+
+
+def test_a_platforms_own_name_of_a_product_gives_way():
+    """Stripe's `prod_…` from an invoice line counts only while nobody says what the app calls it."""
+    line = bought(0, product_id="prod_3", product_authority="guess")
+
+    assert "prod_3" == settle(line).only.product_id
+    assert ANNUAL == settle(line, told(5)).only.product_id
+    assert ANNUAL == settle(line, bought(0, said=1)).only.product_id

@@ -289,6 +289,18 @@ class TestLineItems:
         assert PLAN == said_by(subscription(6), {SUBSCRIBED: subscribed(other, item())}).facts
 
     @pytest.mark.parametrize(
+        ("answer", "subject"),
+        [
+            (subscribed(item(), item(latestSuccessfulOrderId=None), linkedPurchaseToken="old"), WHOLE),
+            (subscribed(item(), item(latestSuccessfulOrderId=None)), PERIOD),
+        ],
+        ids=["another token's plan", "its own plan"],
+    )
+    def test_the_order_of_a_plan_that_is_still_to_be_replaced_stays_with_its_own_token(self, answer, subject):
+        """Until a deferred replacement is paid for, the new token has no order, and nothing has ended."""
+        assert subject == said_by(subscription(4), {SUBSCRIBED: answer}).subject
+
+    @pytest.mark.parametrize(
         "answer",
         [
             None,

@@ -223,6 +223,31 @@ class TestTheLastPart:
 
         assert (500, "exact", "other") == (refund.amount, refund.amount_source, refund.reason)
 
+    @pytest.mark.parametrize(
+        ("total", "parts", "amount", "source"),
+        [
+            (usd("9", 500_000_000), [part(usd("5"))], 450, "estimated"),
+            (usd("6"), [part(usd("2")), part(usd("3"))], 100, "estimated"),
+            (usd("5"), [part(usd("2")), part(usd("4"))], None, "unknown"),
+            (usd("15"), [part(usd("5"))], 1500, "exact"),
+            (usd("9", currency="EUR"), [part(usd("5"))], 900, "exact"),
+        ],
+        ids=["a fee is kept", "several parts", "less than its parts", "contradicts its price", "another currency"],
+    )
+    def test_a_total_that_fits_only_with_its_parts_in_it_has_them_in_it(self, total, parts, amount, source):
+        """With its parts it would be more than was paid, so it is the sum of all; what contradicts itself stays so."""
+        history = refunded(total) | {"partialRefundEvents": parts}
+        refund = refund_by(voided(orderId=COINS_ORDER, productType=2), {SOME: coins(history)})
+
+        assert (amount, source) == (refund.amount, refund.amount_source)
+
+    def test_without_a_price_a_total_is_taken_as_told(self):
+        """Nothing says that it would be too much."""
+        history = refunded(usd("9")) | {"partialRefundEvents": [part(usd("5"))]}
+        answer = coins(history) | {"total": None}
+
+        assert 900 == refund_by(voided(orderId=COINS_ORDER, productType=2), {SOME: answer}).amount
+
 
 class TestMoney:
     @pytest.mark.parametrize(

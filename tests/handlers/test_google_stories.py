@@ -159,6 +159,32 @@ def test_an_upgrade_in_the_middle_of_a_month():
     assert "active" != undone.status(USER)
 
 
+def test_an_upgrade_that_waits_for_the_months_end():
+    """Until the new plan is paid for, its token shows the old order: the old token's end is not the new plan's."""
+    february, new = "2026-02-01T00:00:00Z", {"linkedPurchaseToken": OLD_TOKEN, "startTime": "2026-01-16T00:00:00Z"}
+    old = item(productId=MONTHLY, latestSuccessfulOrderId=OLD_ORDER, expiryTime=february)
+    monthly = on(0, subscription(4, purchaseToken=OLD_TOKEN), {Lookup("subscriptionsv2", OLD_TOKEN): subscribed(old)})
+    both = subscribed(
+        old | {"deferredItemReplacement": {"productId": PRODUCT}},
+        item(latestSuccessfulOrderId=None, expiryTime=None),
+        **new,
+    )
+    ordered_then = on(15, subscription(4), {SUBSCRIBED: both})
+    began = on(31, subscription(2), period(FIRST, **new))
+    over = on(31.01, subscription(13, purchaseToken=OLD_TOKEN))
+
+    waiting = settle(monthly[0], *ordered_then, app=APP)
+    assert (OLD_ORDER, MONTHLY, START_MS // 1000, Access.ACTIVE) == (
+        waiting.only.purchase_id,
+        waiting.only.product_id,
+        waiting.only.purchased_at,
+        waiting.only.access,
+    )
+    story = settle(*monthly, *ordered_then, *began, *over, app=APP)
+    assert {OLD_ORDER: Access.EXPIRED, FIRST: Access.ACTIVE} == accesses(story)
+    assert "active" == story.status(USER)
+
+
 def test_ten_bags_of_coins_are_refunded_in_three_slices():
     """Two, three, then the last five: each slice takes its coins, and only the last one the purchase."""
 
@@ -228,7 +254,7 @@ def test_money_that_contradicts_its_order_takes_nothing():
 
 
 def test_grace_lasts_as_long_as_the_answer_says():
-    """The renewal failed and access goes on until the new end; then the next payment starts a cycle of its own."""
+    """The renewal failed and access goes on until the new end; the next payment starts a cycle, and ends the grace."""
     story = settle(
         *on(0, subscription(4), period(FIRST, "2026-01-31T00:00:00Z")),
         *on(30, subscription(6), period(FIRST, "2026-02-07T00:00:00Z")),
@@ -236,6 +262,6 @@ def test_grace_lasts_as_long_as_the_answer_says():
         app=APP,
     )
 
-    assert {FIRST: 1_770_422_400, SECOND: 1_772_236_800} == {
+    assert {FIRST: 1_769_817_600, SECOND: 1_772_236_800} == {
         name: purchase.expires_at for name, purchase in story.purchases.items()
     }

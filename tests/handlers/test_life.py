@@ -1,13 +1,14 @@
 """The life of a purchase, money aside: who may hold it back, end it, move its end, and what begins it again."""
 
 from itertools import product
+from typing import Any
 
 import pytest
 
 from handlers.life import LIFE, REFUSED, follow_life
 from schemas.base import Access
 from schemas.entry import EntryKind
-from tests.handlers.entries import GOOGLE, MONTHLY, bought, day, entry, money, settle
+from tests.handlers.entries import GOOGLE, MONTHLY, SUBSCRIPTION, acme, bought, day, entry, money, settle, told
 
 K = EntryKind
 
@@ -115,3 +116,40 @@ def test_a_refused_word_leaves_the_one_before(access, kind):
 
     assert REFUSED[access, kind]
     assert follow_life(before) == follow_life([*before, entry(kind, 2)])
+
+
+def test_only_the_newest_period_may_be_renewed_late():
+    """The platform may renew the period that runs; one that is followed by another ends at its date."""
+    # January outlived its date for a day, and a refund of February left Ann access by it.
+    plan: dict[str, Any] = {"kind": "subscription", "lineage": SUBSCRIPTION, "product_id": MONTHLY}
+    january = bought(0, "ch_january", expires_at_ms=day(30), **plan)
+    february = bought(30, "ch_february", expires_at_ms=day(60), **plan)
+
+    alone, story = settle(january), settle(january, february)
+    assert day(31) // 1000 == alone.only.lapses_at
+    assert {"ch_january": day(30) // 1000, "ch_february": day(61) // 1000} == {
+        name: p.lapses_at for name, p in story.purchases.items()
+    }
+
+
+def test_no_patience_with_what_is_not_renewed():
+    """A date that the app told, and that of what is no subscription, is kept to the second."""
+    own = settle(told(0, kind="subscription", expires_at_ms=day(30)))
+    season = settle(bought(0, kind="non_renewing", expires_at_ms=day(90)))
+    strict = settle(bought(0, kind="subscription", expires_at_ms=day(30)), app=acme(late_renewal_hours=0))
+
+    assert [day(30) // 1000, day(90) // 1000, day(30) // 1000] == [s.only.lapses_at for s in (own, season, strict)]
+
+
+def test_more_time_is_given_to_the_subscription_and_not_to_its_last_period():
+    """January got a grace period and February was paid: when February is refunded, January's grace gives nothing."""
+    plan: dict[str, Any] = {"kind": "subscription", "lineage": SUBSCRIPTION, "product_id": MONTHLY}
+    january = bought(0, "ch_january", expires_at_ms=day(30), **plan)
+    grace = entry(K.RESCHEDULED, 30, "ch_january", lineage=SUBSCRIPTION, expires_at_ms=day(400))
+    past_due = entry(K.RESCHEDULED, 30, None, lineage=SUBSCRIPTION)
+    february = bought(33, "ch_february", expires_at_ms=day(500), **plan)
+    refund = money(K.REFUND_SUCCEEDED, 34, purchase="ch_february")
+
+    for late in (grace, past_due):
+        assert "active" == settle(january, late, february).status()
+        assert day(30) // 1000 == settle(january, late, february, refund).purchases["ch_january"].expires_at

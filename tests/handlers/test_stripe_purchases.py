@@ -113,6 +113,13 @@ class TestCheckout:
         assert said.subject == Subject(aliases=names, lineage=("subscription:sub_Ada",))
         assert said.facts.kind == "subscription"
 
+    def test_a_session_that_names_only_its_subscription_is_no_purchase_of_its_own(self) -> None:
+        """The first invoice is the purchase, and no later event would say that the session is the same."""
+        session = {**SESSION, "mode": "subscription", "payment_intent": None, "subscription": "sub_Ada"}
+        said = only(meaning("checkout.session.completed", session))
+        assert (K.PURCHASED, Subject(lineage=("subscription:sub_Ada",))) == (said.kind, said.subject)
+        assert ("ada", "subscription") == (said.facts.user_id, said.facts.kind)
+
     def test_a_free_order_is_named_by_its_session(self) -> None:
         """Without payment or invoice it must still not be about a whole lineage."""
         session = {**SESSION, "payment_intent": None, "payment_status": "no_payment_required", "amount_total": 0}
@@ -204,7 +211,8 @@ class TestInvoices:
     ) -> None:
         """The product before the price, the new field before the old ones."""
         invoice = {**BASIL_INVOICE, "parent": None, "lines": {"data": [line]}}
-        assert only(meaning("invoice.paid", invoice)).facts.product_id == product
+        facts = only(meaning("invoice.paid", invoice)).facts
+        assert (product, "guess" if product else "platform") == (facts.product_id, facts.product_authority)
 
     def test_a_change_of_plan_sells_the_new_plan(self) -> None:
         """The credit for the old plan's rest is a negative line of the same period, and not what was bought."""
@@ -212,13 +220,21 @@ class TestInvoices:
         invoice = {**BASIL_INVOICE, "parent": None, "lines": {"data": [credit, BASIL_LINE]}}
         assert only(meaning("invoice.paid", invoice)).facts.product_id == "prod_Pro"
 
-    @pytest.mark.parametrize(
-        "period", [{"start": BOUGHT, "end": BOUGHT}, {"start": BOUGHT - 90_000, "end": BOUGHT - 4}, None]
-    )
-    def test_a_period_that_is_over_is_no_expiry(self, period: Any) -> None:
-        """A one-time item names a moment and usage is billed afterwards: neither ends access."""
+    @pytest.mark.parametrize("period", [{"start": BOUGHT, "end": BOUGHT}, None])
+    def test_a_moment_is_no_expiry(self, period: Any) -> None:
+        """What a subscription's invoice sells without a period lasts until the subscription ends."""
         invoice = {**BASIL_INVOICE, "lines": {"data": [{**BASIL_LINE, "period": period}]}}
         assert only(meaning("invoice.paid", invoice)).facts.expires_at_ms is None
+
+    def test_usage_is_given_before_it_is_paid(self) -> None:
+        """A bill for a period that is over has no end to come: it is dated by the beginning of what it bills."""
+        line = {**BASIL_LINE, "period": {"start": BOUGHT - 90_000, "end": BOUGHT - 4}}
+        said = only(meaning("invoice.paid", {**BASIL_INVOICE, "lines": {"data": [line]}}))
+        began_ms = (BOUGHT - 90_000) * 1000
+        assert (None, began_ms, began_ms) == (said.facts.expires_at_ms, said.facts.purchased_at_ms, said.occurred_at_ms)
+        alone = only(meaning("invoice.paid", {**BASIL_INVOICE, "parent": None, "lines": {"data": [line]}}))
+        assert alone.facts.expires_at_ms is None
+        assert alone.facts.purchased_at_ms != began_ms
 
     def test_an_invoice_without_subscription_never_expires(self) -> None:
         """Without a subscription the period is bookkeeping; the invoice's own metadata names the user."""
@@ -327,6 +343,13 @@ class TestSubscriptions:
         """A subscription that runs again, or is being collected again, is resumed."""
         said = only(self.updated(status, {"status": before}))
         assert (K.RESUMED, None) == (said.kind, said.reason)
+        assert Subject(lineage=("subscription:sub_Ada",)) == said.subject
+
+    @pytest.mark.parametrize("before", ["active", "trialing"])
+    def test_an_overdue_subscription_goes_on_without_a_date(self, before: str) -> None:
+        """Stripe still collects: the end of what was paid no longer counts, until it is paid, unpaid or canceled."""
+        said = only(self.updated("past_due", {"status": before}))
+        assert (K.RESCHEDULED, "past_due", None) == (said.kind, said.reason, said.facts.expires_at_ms)
         assert Subject(lineage=("subscription:sub_Ada",)) == said.subject
 
     def test_resumed_is_resumed(self) -> None:

@@ -21,6 +21,7 @@ from schemas.resources import PurchaseTold
 from tests.handlers.entries import Story
 from tests.handlers.stripe_story import (
     BASIL_INVOICE,
+    BASIL_LINE,
     BOUGHT,
     CANCELED_PAYMENT,
     CHARGE,
@@ -225,6 +226,31 @@ class TestNames:
             story.only.aliases
         )
 
+    def test_a_session_before_its_invoice_is_not_a_second_purchase(self) -> None:
+        """It says whose the subscription is, and no more; the refund of the invoice leaves nothing over."""
+        session = {**SESSION, "mode": "subscription", "payment_intent": None, "subscription": "sub_Ada"}
+        story = tell(
+            heard("checkout.session.completed", session, BOUGHT),
+            heard("invoice.paid", BASIL_INVOICE, BOUGHT),
+            heard("invoice_payment.paid", INVOICE_PAYMENT, BOUGHT + 1),
+            heard("refund.created", REFUND, REFUNDED),
+        )
+        assert ("ch_3Annual", Access.REVOKED, "revoked") == (
+            story.only.purchase_id,
+            story.only.access,
+            story.status("ada"),
+        )
+
+    def test_stripes_name_of_a_product_gives_way_to_the_apps(self) -> None:
+        """Invoice and charge of one second name the plan differently: what the app is configured by counts."""
+        invoice = {**BASIL_INVOICE, "parent": {"subscription_details": {"subscription": "sub_Ada"}}}
+        story = tell(
+            bought(),
+            heard("invoice.paid", invoice, BOUGHT),
+            heard("invoice_payment.paid", INVOICE_PAYMENT, BOUGHT + 1),
+        )
+        assert ("com.acme.pro.yearly", "active") == (story.only.product_id, story.status("ada"))
+
 
 class TestHeldBack:
     def changed(self, status: str, before: str, at: int) -> list[Entry]:
@@ -254,3 +280,33 @@ class TestHeldBack:
         assert "active" == tell(given).status("ada")
         ended = heard("payment_intent.canceled", CANCELED_PAYMENT, BOUGHT + 7 * DAY)
         assert "expired" == tell(given, ended).status("ada")
+
+    def test_the_last_bill_for_usage_gives_nothing(self) -> None:
+        """The subscription ended, and an hour later its last month of usage is paid: that is no purchase for ever."""
+        line = {**BASIL_LINE, "period": {"start": BOUGHT, "end": BOUGHT + 30 * DAY}}
+        final = {**BASIL_INVOICE, "created": BOUGHT + 30 * DAY, "lines": {"data": [line]}, "status_transitions": None}
+        ended = {**SUBSCRIPTION, "ended_at": BOUGHT + 30 * DAY}
+        story = tell(
+            heard("customer.subscription.deleted", ended, BOUGHT + 30 * DAY),
+            heard("invoice.paid", final, BOUGHT + 30 * DAY + 3600),
+        )
+        assert ("expired", Access.EXPIRED) == (story.status("ada"), story.only.access)
+
+    def test_a_plan_that_is_billed_by_usage_lasts_until_it_ends(self) -> None:
+        """No bill for a month past says that the next one is not given: only the end of the subscription does."""
+        ends, bill = BOUGHT + 30 * DAY, {**BASIL_LINE, "period": {"start": BOUGHT, "end": BOUGHT + 30 * DAY}}
+        month = {**BASIL_INVOICE, "created": ends, "lines": {"data": [bill]}, "status_transitions": None}
+        told = heard("invoice.paid", month, ends + 3600)
+        assert "active" == tell(told).status("ada")
+        ended = heard("customer.subscription.deleted", {**SUBSCRIPTION, "ended_at": ends + DAY}, ends + DAY)
+        assert "expired" == tell(told, ended).status("ada")
+
+    def test_an_overdue_subscription_keeps_access_while_stripe_collects(self) -> None:
+        """The renewal fails: the paid year's end does not count until it is known whether the next one is paid."""
+        paid = heard("invoice.paid", BASIL_INVOICE, BOUGHT)
+        overdue = self.changed("past_due", "active", BOUGHT + 365 * DAY + 3600)
+        story = tell(paid, overdue)
+        assert (None, Access.ACTIVE) == (story.only.expires_at, story.only.access)
+        canceled = {**SUBSCRIPTION, "ended_at": BOUGHT + 380 * DAY}
+        over = heard("customer.subscription.deleted", canceled, BOUGHT + 380 * DAY)
+        assert "expired" == tell(paid, overdue, over).status("ada")

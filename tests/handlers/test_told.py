@@ -51,6 +51,18 @@ def told(**said: object) -> PurchaseTold:
             Subject(purchase_id="GPA.1", lineage=("original:GPA.0", "token:tok")),
         ),
         (
+            {"platform": "google", "purchase_id": "tok", "purchase_token": "tok"},
+            Subject(purchase_id="tok", aliases=("one_time:tok",), lineage=("token:tok",)),
+        ),
+        (
+            {"platform": "google", "purchase_id": "tok", "original_purchase_id": "GPA.0", "purchase_token": "tok"},
+            Subject(purchase_id="tok", aliases=("one_time:tok",), lineage=("original:GPA.0", "token:tok")),
+        ),
+        (
+            {"platform": "amazon", "purchase_id": "tok", "purchase_token": "tok"},
+            Subject(purchase_id="tok", lineage=("token:tok",)),
+        ),
+        (
             {"platform": "amazon", "original_purchase_id": "r:1"},
             Subject(purchase_id="ch_annual", lineage=("original:r:1",)),
         ),

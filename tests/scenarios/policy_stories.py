@@ -18,11 +18,13 @@ class Example(NamedTuple):
         before: what had happened when the story begins.
         then: what happens, of which the page lists the events.
         user: whose access the page speaks of.
+        looked_on: the day on which our clock looks for what has run out, before what then happens; None: it does not.
     """
 
     before: tuple[Entry, ...]
     then: tuple[Entry, ...]
     user: str = ANN
+    looked_on: float | None = None
 
 
 def all_of_it_back() -> Example:
@@ -78,6 +80,14 @@ def the_bank_asks() -> Example:
     return Example((bought(0),), (dispute(K.INQUIRY_OPENED, 40),))
 
 
+def the_invoice_that_rests() -> Example:
+    """Ann pays January of a Stripe subscription, $9.99; the invoice of February is paid an hour after January ended."""
+    monthly = {"product_id": MONTHLY, "kind": "subscription", "amount": MONTHLY_PRICE, "lineage": SUBSCRIPTION}
+    january = bought(month(0), "ch_january", expires_at_ms=day(month(1)), **monthly)
+    february = bought(month(1) + 1 / 24, "ch_february", expires_at_ms=day(month(2)), **monthly)
+    return Example((january,), (february,), looked_on=month(1) + 1 / 48)
+
+
 def spent_coins_back() -> Example:
     """Ann buys 100 coins for $4.99, spends 80 of them, and gets $4.99 back."""
     coins = bought(0, "ch_coins", product_id=COINS, kind="consumable", amount=COINS_PRICE)
@@ -111,6 +121,7 @@ EXAMPLES: Final[Mapping[str, Callable[[], Example]]] = MappingProxyType({
     "chargeback_opened": the_bank_takes_it,
     "chargeback_lost": the_case_is_lost,
     "inquiry_opened": the_bank_asks,
+    "late_renewal_hours": the_invoice_that_rests,
     "consumable_refund": spent_coins_back,
     "member_removed": the_member_leaves,
     "consent_rescinded": the_guardian_withdraws,

@@ -12,9 +12,9 @@ from config.policy import Policy
 from config.products import Product
 from config.settings import App
 from handlers.decide import decide
-from schemas.entry import Entry
+from schemas.entry import Entry, EntryKind
 from schemas.resources import Event
-from tests.handlers.entries import ANNUAL, MONTHLY, Story, day
+from tests.handlers.entries import ANNUAL, DAY_MS, MONTHLY, START_MS, Story, day, entry
 
 Notification = Sequence[Entry]
 """Everything that one notification says."""
@@ -64,6 +64,16 @@ def hear_in_any_order(*notifications: Notification, app: App | None = None, on_d
         hear(other, *order)
         assert story.standing() == other.standing()
     return story
+
+
+def run_out(story: Story) -> list[Entry]:
+    """Let our clock look for what has run out, as the sweeper does."""
+    over = [p for p in story.purchases.values() if p.lapses_at is not None and p.lapses_at * 1000 <= story.now_ms]
+    return [
+        entry(EntryKind.LAPSED, (ends_ms - START_MS) / DAY_MS, purchase.purchase_id, expires_at_ms=ends_ms)
+        for purchase in over
+        if (ends_ms := (purchase.expires_at or 0) * 1000)
+    ]
 
 
 def types(events: Sequence[Event]) -> list[str]:

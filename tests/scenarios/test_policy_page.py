@@ -12,15 +12,15 @@ import pytest
 
 from config.policy import Policy
 from schemas.resources import Event
-from tests.handlers.entries import Story
+from tests.handlers.entries import Story, day
 from tests.house.tree import ROOT
 from tests.scenarios.policy_stories import EXAMPLES
-from tests.scenarios.shop import hear, hear_in_any_order, shop, types
+from tests.scenarios.shop import hear, hear_in_any_order, run_out, shop, types
 
 pytestmark = pytest.mark.unit
 
 PAGE = (ROOT / "docs" / "policy.md").read_text("utf-8")
-CHOICES: Mapping[str, tuple[Any, ...]] = {"full_refund_from_percent": (100, 90)}
+CHOICES: Mapping[str, tuple[Any, ...]] = {"full_refund_from_percent": (100, 90), "late_renewal_hours": (24, 0)}
 """What the page tries, where the type of a rule does not list it."""
 
 Row = Mapping[str, str]
@@ -55,10 +55,15 @@ def _told(rule: str, choice: Any) -> tuple[Story, list[Event]]:
     """Tell the example of a rule under one choice."""
     example = EXAMPLES[rule]()
     app = shop(**{rule: choice})
-    hear_in_any_order(*([entry] for entry in (*example.before, *example.then)), app=app)
+    looked_on = 364 if example.looked_on is None else example.looked_on
+    hear_in_any_order(*([entry] for entry in (*example.before, *example.then)), app=app, on_day=looked_on)
     story = Story(app)
+    if example.looked_on is not None:
+        story.now_ms = example.before[-1].occurred_at_ms
     hear(story, *([entry] for entry in example.before))
-    return story, hear(story, *([entry] for entry in example.then))
+    story.now_ms = day(looked_on)
+    lapsed = hear(story, *([each] for each in run_out(story))) if example.looked_on is not None else []
+    return story, [*lapsed, *hear(story, *([entry] for entry in example.then))]
 
 
 def test_the_page_has_every_rule_in_the_order_of_the_code() -> None:

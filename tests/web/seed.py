@@ -38,7 +38,8 @@ def purchase(number: int = 1, **changes: Any) -> Purchase:
         entitlements=("pro",),
         updated_at=NOW - 270 * DAY + number,
     )
-    return base.model_copy(update=changes)
+    ends = changes.get("expires_at", base.expires_at)
+    return base.model_copy(update={"lapses_at": ends, **changes})
 
 
 def refund(number: int = 1, *, charge: Purchase | None = None, **changes: Any) -> Refund:

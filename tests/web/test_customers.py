@@ -121,8 +121,28 @@ async def test_the_timeline_is_paged(service: Service) -> None:
         query["cursor"] = page["next_cursor"]
 
     assert 6 == len(set(seen))
-    assert sorted(seen, reverse=True) == seen
+    assert sorted([at for at, _ in seen], reverse=True) == [at for at, _ in seen]
 
 
 def _url(service: Service, user_id: str, what: str) -> URL:
     return URL(f"http://127.0.0.1:{service.port}/v1/customers/{quote(user_id, safe='')}/{what}", encoded=True)
+
+
+async def test_events_of_one_decision_are_newest_first(service: Service) -> None:
+    """Twelve events of one millisecond stand in the order in which they were told, whatever their ids and the page."""
+    events = [seed.event(number) for number in range(1, 13)]
+    seed.insert(service.store, seed.purchase(), seed.refunded(), *events)
+
+    whole = [item["id"] for item in (await service.get("/v1/customers/ada/timeline"))["data"]]
+    paged, query = [], {"limit": 1}
+    while True:
+        page = await service.get("/v1/customers/ada/timeline", **query)
+        paged += [item["id"] for item in page["data"]]
+        if not page["has_more"]:
+            break
+        query["cursor"] = page["next_cursor"]
+
+    told = [event.id for event in reversed(events)]
+    assert told != sorted(told, reverse=True)
+    assert told == [id_ for id_ in whole if id_ in told]
+    assert whole == paged

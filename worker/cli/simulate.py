@@ -44,6 +44,9 @@ def command(platform: str | None, story: str | None, **options: Any) -> int:
         return 0
     if not (platform and story):
         raise click.UsageError("name a PLATFORM and a STORY; `clawback simulate --list` shows them")
+    platforms = sorted({name for known in STORIES.values() for name in known.platforms})
+    if platform not in platforms:
+        raise click.UsageError(f"the platform {platform!r} is unknown; known are {', '.join(platforms)}")
     if story not in STORIES or platform not in STORIES[story].platforms:
         raise click.UsageError(f"{platform} has no story {story!r}; `clawback simulate --list` shows them")
     told = asyncio.run(_simulate(platform, story, options))

@@ -25,14 +25,12 @@ from handlers.entitlements import access_at, standing
 from schemas.base import Access
 from schemas.resources import Entitlement, Purchase, Refund
 from worker.store.ledger import entitlement_of, purchase_of, refund_of
+from worker.store.naming import OF_ALL, purchases_known_as
 from worker.store.tables import entitlements, purchases, refs, refunds
 
 Filters = Mapping[str, Any]
 After = tuple[Any, ...] | None
 """The sort key of the last row that was seen; None: from the beginning."""
-
-_SUBSCRIPTION = "subscription:"
-"""Begins the id of a Stripe subscription, which `POST /v1/purchases` may be told instead of a payment's."""
 
 
 def list_refunds(
@@ -67,8 +65,11 @@ def find_refund(connection: Connection, refund_id: str) -> Refund | None:
 def list_purchases(
     connection: Connection, filters: Filters, *, access: Access | None = None, now: float, after: After, limit: int
 ) -> list[Purchase]:
-    """List purchases, newest first, with the access they give at this moment."""
-    statement = select(purchases).where(*equal(purchases, filters))
+    """List purchases, newest first, with the access they give at this moment; `purchase_id` is any id they go by."""
+    others = {name: value for name, value in filters.items() if name != "purchase_id"}
+    statement = select(purchases).where(*equal(purchases, others))
+    if name := filters.get("purchase_id"):
+        statement = statement.where(purchases.c.id.in_(sorted(purchases_known_as(connection, name))))
     if access is not None:
         statement = statement.where(_access_at(now) == access.value)
     page = newest_first(connection, statement, purchases.c.sort_at, purchases.c.id, after, limit)
@@ -84,7 +85,7 @@ def find_purchases(connection: Connection, ids: Iterable[str], *, now: float) ->
 
 
 def _find_renamed(connection: Connection, ids: Iterable[str], *, now: float) -> dict[str, Purchase]:
-    """Find purchases whose id was another while only an alias of them was known, or their subscription was.
+    """Find purchases whose id was another while only an alias of them was known, or their subscription or token was.
 
     The latter is answered by its newest payment, as `POST /v1/purchases` does.
     """
@@ -100,7 +101,7 @@ def _find_renamed(connection: Connection, ids: Iterable[str], *, now: float) -> 
     return {
         old: _at(purchase, now)
         for old, ref, purchase in candidates
-        if ref in purchase.aliases or ref.startswith(_SUBSCRIPTION)
+        if ref in purchase.aliases or ref.partition(":")[0] in OF_ALL
     }
 
 
@@ -145,7 +146,7 @@ def _access_at(now: float) -> ColumnElement[str]:
     """Say in SQL what `handlers.entitlements.access_at` says of a purchase."""
     c = purchases.c
     running = or_(c.access == Access.ACTIVE.value, c.access == Access.SUSPENDED.value)
-    return case((and_(running, c.expires_at <= int(now)), Access.EXPIRED.value), else_=c.access)
+    return case((and_(running, c.lapses_at <= int(now)), Access.EXPIRED.value), else_=c.access)
 
 
 def _at(purchase: Purchase, now: float) -> Purchase:

@@ -98,6 +98,7 @@ refs = Table(
     Column("lineage", Text, nullable=False),
     # The id that a purchase has while this is the best of its ids: once a better one is known, it still leads here.
     Column("purchase", Text, nullable=False),
+    Index(None, "ref"),
     Index(None, "lineage"),
     Index(None, "purchase"),
 )
@@ -123,6 +124,7 @@ purchases = Table(
     Column("currency", Text),
     Column("purchased_at", BigInteger),
     Column("expires_at", BigInteger),
+    Column("lapses_at", BigInteger),
     Column("access", Text, nullable=False),
     Column("access_reason", Text),
     Column("rule", Text),
@@ -135,7 +137,7 @@ purchases = Table(
     Index(None, "purchase_id"),
     Index(None, "original_purchase_id"),
     Index(None, "sort_at", "id"),
-    Index(None, "access", "expires_at"),
+    Index(None, "access", "lapses_at"),
 )
 
 refunds = Table(

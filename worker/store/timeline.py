@@ -9,7 +9,19 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, literal, literal_column, or_, select, tuple_, union_all
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Row,
+    Select,
+    and_,
+    literal,
+    literal_column,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 
 from schemas.entry import Entry
 from schemas.resources import Event, TimelineItem
@@ -38,14 +50,24 @@ def list_timeline(
         Items with the milliseconds they are sorted by.
     """
     both = union_all(_entries(filters), _events(filters)).subquery()
-    statement = select(both).order_by(both.c.at_ms.desc(), both.c.id.desc()).limit(limit)
+    # What one step tells, it tells within one millisecond: its events are in the order in which they were numbered,
+    # and stand after everything that was said.
+    order = (both.c.at_ms, both.c.position, both.c.id)
+    statement = select(both).order_by(*(column.desc() for column in order)).limit(limit)
     if after is not None:
-        statement = statement.where(tuple_(both.c.at_ms, both.c.id) < after)
+        at_ms, id_ = after
+        statement = statement.where(tuple_(*order) < (at_ms, _position_of(connection, id_), id_))
     rows = connection.execute(statement).all()
     said = [row for row in rows if row.source == "entry"]
     ours = _purchases_of(connection, {row.lineage for row in said})
     rules = _rules_of(connection, filters["user_id"], said)
     return [(row.at_ms, _item(row, ours, rules)) for row in rows]
+
+
+def _position_of(connection: Connection, id_: str) -> int:
+    """Find where the item with that id stands among the events; 0: it is none."""
+    found: int | None = connection.execute(select(events.c.position).where(events.c.id == id_)).scalar()
+    return found or 0
 
 
 def _entries(filters: Filters) -> Select[Any]:
@@ -55,6 +77,7 @@ def _entries(filters: Filters) -> Select[Any]:
     return select(
         literal("entry").label("source"),
         c.occurred_at_ms.label("at_ms"),
+        literal(0, BigInteger).label("position"),
         c.id,
         c.lineage,
         c.recorded_at_ms,
@@ -68,6 +91,7 @@ def _events(filters: Filters) -> Select[Any]:
     return select(
         literal("event").label("source"),
         c.timestamp_ms.label("at_ms"),
+        c.position,
         c.id,
         literal_column("''").label("lineage"),
         c.timestamp_ms.label("recorded_at_ms"),

@@ -27,7 +27,7 @@ class PurchasesQuery(TimePaged):
     app: Text | None = None
     platform: PlatformName | None = None
     environment: Environment | None = None
-    purchase_id: Annotated[Text | None, Field(description="The platform's id of it")] = None
+    purchase_id: Annotated[Text | None, Field(description="Any id that the platform, or the app, knows it by")] = None
     original_purchase_id: Text | None = None
     user_id: Text | None = None
     access: Access | None = None
