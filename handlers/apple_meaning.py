@@ -51,7 +51,7 @@ MEANING: Final[Mapping[str, Mapping[str, Effect]]] = {
     "RENEWAL_EXTENDED": _whatever(K.RESCHEDULED),  # the same transaction, with a later date that nobody paid for
     "DID_FAIL_TO_RENEW": {
         "GRACE_PERIOD": Told.GRACE_BEGUN,
-        _ANY: Ignored("billing_retry"),  # "you can stop providing": its own date ends it
+        _ANY: Ignored("billing_retry"),  # "you can stop providing": its date and `late_renewal_hours` end it
     },
     "EXPIRED": _whatever(K.EXPIRED, "VOLUNTARY", "BILLING_RETRY", "PRICE_INCREASE", "PRODUCT_NOT_FOR_SALE"),
     "GRACE_PERIOD_EXPIRED": _whatever(K.EXPIRED),
