@@ -77,8 +77,8 @@ cover-core:
 
 lock: ## Pin every dependency again, with hashes and without addresses
 	@command -v uv >/dev/null || { echo "make lock needs uv: pipx install uv"; exit 1; }
-	uv pip compile pyproject.toml --group build --extra fast $(LOCK_FLAGS) -o requirements.lock
-	uv pip compile pyproject.toml --group dev --extra fast $(LOCK_FLAGS) -o requirements-dev.lock
+	uv pip compile pyproject.toml --group build --extra fast --extra postgresql $(LOCK_FLAGS) -o requirements.lock
+	uv pip compile pyproject.toml --group dev --extra fast --extra postgresql $(LOCK_FLAGS) -o requirements-dev.lock
 	uv pip compile --group pyproject.toml:fuzz $(LOCK_FLAGS) -o requirements-fuzz.lock
 LOCK_FLAGS := --quiet --universal --generate-hashes --no-header --no-annotate
 

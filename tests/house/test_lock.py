@@ -43,7 +43,8 @@ def _wanted(project: dict[str, Any], lock: str) -> list[Requirement]:
     groups = project["dependency-groups"]
     if lock == "requirements-fuzz.lock":  # comes on top of the development lock
         return [Requirement(text) for text in groups["fuzz"]]
-    wanted = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["fast"]]
+    extras = project["project"]["optional-dependencies"]
+    wanted = [*project["project"]["dependencies"], *extras["fast"], *extras["postgresql"]]
     wanted += groups["build"] if lock == "requirements.lock" else [*groups["build"], *groups["dev"]]
     return [Requirement(text) for text in wanted if isinstance(text, str)]
 
