@@ -4,6 +4,7 @@ import pytest
 from hypothesis import is_hypothesis_test
 
 from tests import effort
+from tests.services import emptied, new_database, postgresql, shared_database, store_url  # noqa: F401 - fixtures
 
 effort.register()
 
