@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from config.platforms import Amazon, Apple, Google
 from config.problems import Problem
@@ -20,7 +20,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret starts with
 SECRET_BYTES_MIN = 24
 """Standard Webhooks asks for 24 to 64 random bytes: https://github.com/standard-webhooks/standard-webhooks"""
 BROKER_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
-STORE_SCHEMES = ("sqlite",)
+STORE_SCHEMES = ("sqlite", "postgresql")
 TOKEN_CHARACTERS_MIN = 16
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -61,15 +61,26 @@ def _server(settings: Settings) -> Iterator[Problem]:
     scheme = urlsplit(settings.broker.url).scheme
     if settings.broker.url != "embedded" and scheme not in BROKER_SCHEMES:
         yield Problem(("broker", "url"), f"is neither embedded nor one of {_schemes(BROKER_SCHEMES)}")
-    database = urlsplit(settings.store.url).scheme.partition("+")[0]
-    if database == "postgresql":
-        yield Problem(
-            ("store", "url"), "names PostgreSQL, which this version does not bring a driver for: use sqlite:///…"
-        )
-    elif database not in STORE_SCHEMES:
-        yield Problem(("store", "url"), f"is none of {_schemes(STORE_SCHEMES)}")
-    elif settings.store.url in {"sqlite://", "sqlite:///", "sqlite:///:memory:"}:
-        yield Problem(("store", "url"), "names no file, and a database in memory keeps nothing and shares nothing")
+    yield from _store(settings.store.url)
+
+
+def _store(url: str) -> Iterator[Problem]:
+    """Find what is wrong with the store's address, without ever quoting it: it may hold a password."""
+    at = ("store", "url")
+    try:
+        parsed = urlsplit(url)
+        parsed.port  # noqa: B018 - reading it is what checks it
+    except ValueError:
+        yield Problem(at, "is no address: in a password, write @ / : ? # and % as %40 %2F %3A %3F %23 and %25")
+        return
+    if parsed.scheme not in STORE_SCHEMES:
+        yield Problem(at, f"is none of {_schemes(STORE_SCHEMES)}")
+    elif url in {"sqlite://", "sqlite:///", "sqlite:///:memory:"}:
+        yield Problem(at, "names no file, and a database in memory keeps nothing and shares nothing")
+    elif parsed.scheme == "postgresql" and not parsed.path.strip("/"):
+        yield Problem(at, "names no database: postgresql://user@host/database")
+    elif parsed.scheme == "postgresql" and "password" in parse_qs(parsed.query):
+        yield Problem(at, "has a password after the ?: put it before the @, or in PGPASSWORD or PGPASSFILE")
 
 
 def _tokens(settings: Settings) -> Iterator[Problem]:

@@ -24,7 +24,16 @@ class Server(Section):
 class Store(Section):
     """Where the truth is kept."""
 
-    url: str = "sqlite:///clawback-data/clawback.db"
+    url: str = Field(default="sqlite:///clawback-data/clawback.db", repr=False)
+    """`sqlite:///file`, or `postgresql://user@host/database`; it may hold a password, so nothing shows it."""
+    connections: int = Field(default=12, ge=1, le=500)
+    """How many each process may have open to PostgreSQL; SQLite needs no such bound."""
+    connect_timeout_seconds: float = Field(default=5.0, ge=1, le=60)
+    """How long a connection to PostgreSQL may take to open."""
+    wait_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+    """How long to wait for a free connection, or for whoever has locked what is needed."""
+    statement_timeout_seconds: float = Field(default=30.0, ge=1, le=600)
+    """How long PostgreSQL may work at one statement. Migrations may take longer."""
 
 
 class Broker(Section):

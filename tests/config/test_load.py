@@ -1,5 +1,6 @@
 """What the operator writes is what the service gets, or one clear line per mistake."""
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -279,3 +280,27 @@ class TestMeaning:
 
         assert 2 == len(lines)
         assert not any("hunter2" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://clawback@db.acme.example/clawback", None),
+        ("postgresql:///clawback?host=/run/postgresql", None),
+        ("postgresql://clawback:s3cret%40@db/clawback?sslmode=verify-full", None),
+        ("postgresql://clawback:s3cret@db", "names no database"),
+        ("postgresql://db/clawback?password=s3cret", "has a password after the ?"),
+        ("postgresql://clawback:s3cret@db:port/clawback", "is no address"),
+        ("postgresql+asyncpg://db/clawback", "is none of sqlite://, postgresql://"),
+        ("mysql://db/clawback", "is none of sqlite://, postgresql://"),
+    ],
+)
+def test_an_address_of_a_database_is_checked_and_never_quoted(url: str, says: str | None):
+    """PostgreSQL's addresses are taken as its own programs take them; a password is never shown, right or wrong."""
+    if says is None:
+        assert "s3cret" not in repr(load(None, {"CLAWBACK_STORE__URL": url}))
+        return
+    with pytest.raises(ConfigError, match=re.escape(says)) as refused:
+        load(None, {"CLAWBACK_STORE__URL": url})
+
+    assert "s3cret" not in str(refused.value)
