@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from handlers.ledger import fold
 from worker.commit import Bookkeeper
@@ -58,13 +58,18 @@ def rebuild(runtime: Runtime, key: str) -> int:
         StoreUnavailable: nothing was changed.
     """
     now_ms = int(runtime.clock() * 1000)
-    with runtime.store.write() as connection:
+
+    def change(connection: Connection) -> tuple[int, list[str]]:
         entries = ledger.load_lineages(connection, {key})[key].entries
+        if not entries:  # it turned out to be another one's, meanwhile
+            return 0, []
         keeper = Bookkeeper(connection, entries, now_ms=now_ms)
         keeper.rebuild(runtime.settings.apps[entries[0].app])
-        deliveries = keeper.write()
+        return len(keeper.events), keeper.write()
+
+    events, deliveries = runtime.store.change(change)
     hint_deliveries(runtime, deliveries)
-    return len(keeper.events)
+    return events
 
 
 def _batches(runtime: Runtime) -> Iterator[list[str]]:

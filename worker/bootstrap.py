@@ -40,7 +40,7 @@ def build(settings: Settings, *, broker: RedisBroker | None = None) -> Runtime:
     metrics = Metrics(CollectorRegistry())
     return Runtime(
         settings=settings,
-        store=Store(settings.store.url),
+        store=Store(settings.store.url, settings.store),
         queue=BrokerQueue(broker or make_broker(settings)),
         metrics=metrics,
         clock=time.time,

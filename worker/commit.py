@@ -10,7 +10,7 @@ from handlers.placing import refs_of
 from schemas.book import Book, Decision
 from schemas.entry import Entry
 from schemas.resources import Event
-from worker.store import ledger, outbox
+from worker.store import feed, ledger, outbox
 from worker.store.naming import purchase_of
 
 
@@ -18,7 +18,7 @@ class Bookkeeper:
     """One transaction's work on the ledger.
 
     Args:
-        connection: an open write transaction.
+        connection: an open write transaction, of `Store.change`.
         entries: everything that will be said in it; what they concern is loaded at once.
         now_ms: Unix milliseconds, one reading for the whole transaction.
     """
@@ -26,7 +26,7 @@ class Bookkeeper:
     def __init__(self, connection: Connection, entries: Sequence[Entry], *, now_ms: int) -> None:
         self._connection = connection
         self._now_ms = now_ms
-        self._before = ledger.load_book(connection, entries)
+        self._before = ledger.load_book(connection, entries, for_update=True)
         self._merged: dict[str, str] = {}
         self.book: Book = self._before
         self.events: list[Event] = []
@@ -68,12 +68,15 @@ class Bookkeeper:
         self.events.extend(decision.events)
 
     def write(self) -> list[str]:
-        """Write everything that changed, and the outbox.
+        """Write everything that changed, the outbox, and last the events: commit soon after.
 
         Returns:
             Ids of deliveries that may be attempted once the transaction has committed.
+
+        Raises:
+            Contended: the transaction must be done again; `Store.change` does.
         """
-        ledger.write_book(
-            self._connection, self._before, self.book, merged=self._merged, events=self.events, now_ms=self._now_ms
-        )
-        return outbox.enqueue(self._connection, self.events, now_ms=self._now_ms)
+        ledger.write_book(self._connection, self._before, self.book, merged=self._merged, now_ms=self._now_ms)
+        deliveries = outbox.enqueue(self._connection, self.events, now_ms=self._now_ms)
+        feed.append(self._connection, self.events, now_ms=self._now_ms)
+        return deliveries

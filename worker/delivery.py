@@ -265,8 +265,9 @@ class Deliverer:
 
     def _turn(self, ended: Sequence[Attempt], wanted: Sequence[str]) -> tuple[Recorded, list[Claim]]:
         now_ms = int(self._runtime.clock() * 1000)
-        with self._runtime.store.write() as connection:
-            return record(connection, ended, now_ms), outbox.claim(connection, wanted, now_ms)
+        return self._runtime.store.change(
+            lambda connection: (record(connection, ended, now_ms), outbox.claim(connection, wanted, now_ms))
+        )
 
     async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)

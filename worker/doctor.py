@@ -132,6 +132,8 @@ def check_database(patient: Patient) -> Iterator[Finding]:
         theirs = float(connection.execute(text(_NOW[dialect])).scalar_one())
         yield Finding("database", "ok", f"{dialect} answers")
         yield _clock("database", theirs - (before + patient.runtime.clock()) / 2)
+        if dialect == "postgresql":
+            yield from _durability({name: connection.execute(text(f"SHOW {name}")).scalar_one() for name in _SAFE})
 
 
 def check_migrations(patient: Patient) -> Iterator[Finding]:
@@ -213,11 +215,22 @@ CHECKS: Mapping[str, Check] = {
     "ledger": check_ledger,
 }
 
+_SAFE = ("fsync", "full_page_writes")
+
 _NOW: Mapping[str, str] = {
     "sqlite": "select (julianday('now') - 2440587.5) * 86400.0",
     "postgresql": "select extract(epoch from clock_timestamp())",
 }
 """How to ask a database for Unix seconds. Julian day 2440587.5 is 1970-01-01 (https://www.sqlite.org/lang_datefunc.html)."""
+
+
+def _durability(said: Mapping[str, str]) -> Iterator[Finding]:
+    """A commit of PostgreSQL outlives a power failure; our sessions set synchronous_commit by themselves."""
+    off = [name for name, value in said.items() if value != "on"]
+    if off:
+        yield Finding(
+            "database", "failed", f"{' and '.join(off)} off: a crash may lose what was answered 200", "turn it on"
+        )
 
 
 def _look_up(at: str, section: Any) -> Finding:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import structlog
+from sqlalchemy import Connection
 
 from handlers.revise import Origin, revise
 from schemas.entry import Entry
@@ -95,7 +96,8 @@ def count_changes(runtime: Runtime, events: Iterable[Event]) -> None:
 def _commit(runtime: Runtime, understood: Sequence[Understood]) -> None:
     """Decide one after the other, and write it all at once; then say so."""
     now = runtime.clock()
-    with runtime.store.write() as connection:
+
+    def change(connection: Connection) -> tuple[list[Understood], list[str]]:
         claimed = inbox.claim(connection, [each.row.id for each in understood])
         # Whoever made another attempt meanwhile knew as much, and wrote it: to decide on the older state would undo it.
         mine = [e for e in understood if e.row.id in claimed and e.row.attempts == claimed[e.row.id].attempts]
@@ -103,8 +105,10 @@ def _commit(runtime: Runtime, understood: Sequence[Understood]) -> None:
         tied = [_tied(each, claimed[each.row.id], held.get(each.row.id, ())) for each in mine]
         keeper = Bookkeeper(connection, [e for each in tied for e in each.entries], now_ms=int(now * 1000))
         decided = [_decide(runtime, keeper, each) for each in tied]
-        deliveries = keeper.write()
         inbox.finish(connection, [_outcome(runtime, each, now) for each in decided], now_ms=int(now * 1000))
+        return decided, keeper.write()
+
+    decided, deliveries = runtime.store.change(change)
     for each in decided:
         _report(runtime, each)
     hint_deliveries(runtime, deliveries)

@@ -23,7 +23,7 @@ class NotReady(Exception):
 
 def migrate(settings: Settings) -> tuple[str | None, str | None]:
     """Bring the database up to date; give the revision before and after."""
-    store = Store(settings.store.url)
+    store = Store(settings.store.url, settings.store)
     try:
         return upgrade(store)
     finally:
@@ -36,7 +36,7 @@ def refuse_pending_migration(settings: Settings) -> None:
     Raises:
         NotReady: a migration is pending.
     """
-    store = Store(settings.store.url)
+    store = Store(settings.store.url, settings.store)
     try:
         if pending(store):
             raise NotReady("the database needs a migration: run `clawback migrate` first")
@@ -49,8 +49,8 @@ def introduce_subscribers(runtime: Runtime) -> None:
 
     Every process does, before it works; doing it again changes nothing.
     """
-    with runtime.store.write() as connection:
-        outbox.sync_subscribers(connection, runtime.settings.subscribers, runtime.clock())
+    now = runtime.clock()
+    runtime.store.change(lambda connection: outbox.sync_subscribers(connection, runtime.settings.subscribers, now))
 
 
 def everything(settings: Settings, config: Path | None, data_dir: Path, *, log: Path | None = None) -> list[Child]:

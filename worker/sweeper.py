@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select
 
 from handlers import ids as identify
 from schemas.entry import Entry, EntryKind, PurchaseFacts, Source, Subject
-from schemas.resources import Purchase
+from schemas.resources import Event, Purchase
 from worker.commit import Bookkeeper
 from worker.process import count_changes, hint_deliveries
 from worker.runtime import QueueUnavailable, Runtime
@@ -53,12 +53,18 @@ def sweep(runtime: Runtime) -> int:
         found = _look(runtime, connection, now_ms)
     if not found:
         return 0
-    with runtime.store.write() as connection:
+
+    def change(connection: Connection) -> tuple[list[str], list[Event]] | None:
         if not _mine(connection, now_ms):
-            return 0
+            return None
         retry_at_ms = now_ms + int(runtime.settings.work.sweep_after_seconds * 1000)
         inbox.postpone(connection, found.notifications, until_ms=retry_at_ms)
-        deliveries = _lapse(runtime, connection, found.lapsed, now_ms)
+        return _lapse(runtime, connection, found.lapsed, now_ms)
+
+    if (done := runtime.store.change(change)) is None:
+        return 0
+    deliveries, events = done
+    count_changes(runtime, events)
     _hint_notifications(runtime, found.notifications)
     hint_deliveries(runtime, [*found.deliveries, *deliveries])
     return _report(found)
@@ -102,8 +108,10 @@ def _mine(connection: Connection, now_ms: int) -> bool:
     return locks.acquire(connection, "sweeper", holder=holder, now_ms=now_ms, until_ms=until_ms)
 
 
-def _lapse(runtime: Runtime, connection: Connection, run_out: Sequence[Purchase], now_ms: int) -> list[str]:
-    """Enter the passing of expiry dates into the ledger, as the fold reads no clock."""
+def _lapse(
+    runtime: Runtime, connection: Connection, run_out: Sequence[Purchase], now_ms: int
+) -> tuple[list[str], list[Event]]:
+    """Enter the passing of expiry dates into the ledger, as the fold reads no clock; give deliveries and events."""
     entries = [_lapsed(purchase) for purchase in run_out]
     keeper = Bookkeeper(connection, entries, now_ms=now_ms)
     for entry in entries:
@@ -112,9 +120,7 @@ def _lapse(runtime: Runtime, connection: Connection, run_out: Sequence[Purchase]
         except Exception as error:  # noqa: BLE001 - one purchase that breaks our code must not stop every round
             broke = type(error).__name__
             log.error("sweep.failed", entry=entry.id, error=broke)  # noqa: TRY400 - a traceback may quote the entry
-    deliveries = keeper.write()
-    count_changes(runtime, keeper.events)
-    return deliveries
+    return keeper.write(), keeper.events
 
 
 def _lapsed(purchase: Purchase) -> Entry:

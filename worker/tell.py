@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from sqlalchemy import Connection
+
 from handlers.ledger import purchase_id_of
 from handlers.placing import refs_of
 from handlers.told import entry_of
@@ -30,11 +32,14 @@ def tell(runtime: Runtime, told: PurchaseTold) -> tuple[Purchase, bool]:
     """
     now_ms = int(runtime.clock() * 1000)
     entry = entry_of(told, now_ms=now_ms)
-    with runtime.store.write() as connection:
+
+    def change(connection: Connection) -> tuple[Bookkeeper, bool, list[str]]:
         keeper = Bookkeeper(connection, [entry], now_ms=now_ms)
         known = _is_known(keeper.book, entry)
         keeper.tell([entry], runtime.settings.apps[told.app])
-        deliveries = keeper.write()
+        return keeper, known, keeper.write()
+
+    keeper, known, deliveries = runtime.store.change(change)
     hint_deliveries(runtime, deliveries)
     count_changes(runtime, keeper.events)
     return _find(keeper.book, entry) or _to_come(told, entry), not known

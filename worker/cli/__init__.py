@@ -31,13 +31,16 @@ EXIT_CODES: Mapping[str, int] = {
     "worker.lockfile.DirectoryInUse": 1,
     "worker.runtime.QueueUnavailable": 1,
     "worker.start.NotReady": 1,
+    "worker.store.engine.Contended": 1,
     "worker.store.engine.StoreUnavailable": 1,
+    "worker.store.postgresql.DriverMissing": 1,
     "worker.valkey.ValkeyUnavailable": 1,
 }
 """Exceptions whose text is for the operator, by name: to import them here would cost each verb all of them."""
 
 PREFIXES: Mapping[str, str] = {
     "worker.runtime.QueueUnavailable": "the broker is away: ",
+    "worker.store.engine.Contended": "the database is busy: ",
     "worker.store.engine.StoreUnavailable": "the database is away: ",
 }
 

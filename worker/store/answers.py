@@ -38,7 +38,9 @@ def claim(connection: Connection, key: str, fingerprint: str, *, now_ms: int) ->
     statement = dialect.insert(idempotency).values(row).on_conflict_do_nothing().returning(idempotency.c.key)
     if connection.execute(statement).first() is not None:
         return Claimed(mine=True, fingerprint=fingerprint)
-    known = connection.execute(select(idempotency).where(idempotency.c.key == key)).one()
+    known = connection.execute(select(idempotency).where(idempotency.c.key == key)).first()
+    if known is None:  # whoever had it gave it back just now
+        return claim(connection, key, fingerprint, now_ms=now_ms)
     return Claimed(mine=False, fingerprint=known.fingerprint, status=known.status, body=known.body)
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, update
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, select, tuple_, update
 
 from handlers.backoff import Verdict
 from worker.store.outbox import Claim, first_in_line
-from worker.store.tables import attempts, deliveries, subscribers
+from worker.store.tables import attempts, customers, deliveries, subscribers
 
 _Rows = Sequence[Mapping[str, Any]]
 
@@ -52,10 +52,20 @@ def record(connection: Connection, ended: Sequence[Attempt], now_ms: int) -> Rec
     """
     if not ended:
         return Recorded()
+    _hold_customers(connection, ended)
     connection.execute(attempts.insert(), [_row(attempt) for attempt in ended])
     _close(connection, ended, now_ms)
     _postpone(connection, ended, now_ms)
     return Recorded(_release(connection, ended, now_ms), _disable(connection, ended))
+
+
+def _hold_customers(connection: Connection, ended: Sequence[Attempt]) -> None:
+    """Let nobody tell these customers more before this is committed, else neither side would see what may begin now."""
+    c = customers.c
+    waiting = sorted({(a.claim.app, a.claim.user_id) for a in ended if a.claim.customer and a.claim.user_id})
+    if waiting:
+        those = select(c.user_id).where(tuple_(c.app, c.user_id).in_(waiting)).order_by(c.app, c.user_id)
+        connection.execute(those.with_for_update(read=True))
 
 
 def _row(attempt: Attempt) -> dict[str, Any]:

@@ -1,48 +1,87 @@
-"""Open the database with the durability this service promises, and hand out transactions.
+"""Hand out transactions of the one database, whichever it is, and say what it means when there is none to be had.
 
-SQLite runs in WAL mode with `synchronous=FULL`: a commit that returned has reached the disk, which is what a 200 to a
-platform stands for (https://www.sqlite.org/pragma.html#pragma_synchronous). Write transactions begin IMMEDIATE, so
-that two of them queue for the write lock at their start and not in their middle, where SQLite could only fail one.
+How each kind of database is opened is in `sqlite.py` and `postgresql.py` beside this.
 """
 
-from collections.abc import Iterator
+import random
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-BUSY_TIMEOUT_SECONDS = 5.0
-"""How long a writer waits for the one before it. Platforms hang up sooner or later: 503 is the better answer."""
+from config.settings import Store as Choices
+from worker.store import postgresql, sqlite
+
+T = TypeVar("T")
+
+CHANGE_TRIES_MAX = 8
+"""So often somebody else may come in between before whoever asked is told to come back later."""
+CHANGE_PAUSE_SECONDS = 0.02
+"""Two that met once should not meet again in step."""
 
 
 class StoreUnavailable(Exception):
     """The database could not be reached or did not commit: nothing was stored, try again later."""
 
 
+class Contended(StoreUnavailable):
+    """Somebody else changed the same thing at the same time: nothing was stored, and trying again at once helps."""
+
+
 class Store:
     """One database, shared by every thread of a process.
 
     Args:
-        url: an SQLAlchemy URL: `sqlite:///file` or `postgresql://…`.
+        url: `sqlite:///file` or `postgresql://user@host/database`.
+        choices: how many connections, and how long to wait for what.
+
+    Raises:
+        DriverMissing: the database is PostgreSQL, and its driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, choices: Choices | None = None) -> None:
         self.url = url
-        self.engine = _engine(url)
+        parsed, choices = make_url(url), choices or Choices()
+        self._ours = postgresql if parsed.get_backend_name() == "postgresql" else sqlite
+        self.engine: Engine = self._ours.open_engine(parsed, choices)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that may write; commit at the end, or roll back and raise.
 
         Raises:
+            Contended: another transaction was in the way; `change` tries again.
             StoreUnavailable: the database is away, locked for too long, or full.
         """
         with self._transaction(read_only=False) as connection:
             yield connection
+
+    def change(self, work: Callable[[Connection], T]) -> T:
+        """Do work in a transaction that may write, and do it again where somebody else came in between.
+
+        Args:
+            work: reads and writes through the connection it is given; what else it does must bear repetition.
+
+        Returns:
+            What the work returned the time that was committed.
+
+        Raises:
+            StoreUnavailable: nothing was changed.
+        """
+        for tried in range(1, CHANGE_TRIES_MAX + 1):
+            try:
+                with self.write() as connection:
+                    return work(connection)
+            except Contended:
+                if tried == CHANGE_TRIES_MAX:
+                    raise
+                time.sleep(random.uniform(0, tried * CHANGE_PAUSE_SECONDS))  # noqa: S311 - jitter, not a secret
+        raise AssertionError("unreachable")  # pragma: no cover - the last try returned or raised
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -62,47 +101,19 @@ class Store:
     def _transaction(self, *, read_only: bool) -> Iterator[Connection]:
         try:
             with self.engine.connect() as plain:
-                connection = plain.execution_options(clawback_read_only=read_only)
+                connection = plain.execution_options(**self._ours.transaction_options(read_only=read_only))
                 with connection.begin():
                     yield connection
         except NoConnectionFree as error:
             raise StoreUnavailable("no_connection_free") from error
         except DBAPIError as error:
-            if not _transient(error):
+            if self._ours.is_contention(error):
+                raise Contended(self._ours.describe(error, self.engine.url)) from error
+            if not self._is_transient(error):
                 raise
-            raise StoreUnavailable(type(error.orig).__name__) from error
+            raise StoreUnavailable(self._ours.describe(error, self.engine.url)) from error
 
-
-def _transient(error: DBAPIError) -> bool:
-    """Tell an absent or busy database from a mistake of ours."""
-    if error.connection_invalidated:
-        return True
-    return type(error.orig).__name__ in {"OperationalError", "InterfaceError"}
-
-
-def _engine(url: str) -> Engine:
-    """Make the engine. The text of its errors may reach a log, so it never quotes what was being stored."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=0, hide_parameters=True)
-    if parsed.database:
-        # The database holds receipts and users: a directory that we make is ours alone.
-        Path(parsed.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = create_engine(
-        parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}, pool_size=16, max_overflow=8, hide_parameters=True
-    )
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    # Python's sqlite3 would begin transactions by itself, and deferred ones; `_begin_sqlite` does it instead.
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={int(BUSY_TIMEOUT_SECONDS * 1000)}"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    read_only = connection.get_execution_options().get("clawback_read_only", False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    def _is_transient(self, error: DBAPIError) -> bool:
+        """Tell an absent or busy database from a mistake of ours."""
+        absent = error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
+        return absent or self._ours.is_outage(error)

@@ -1,10 +1,14 @@
 """Read the events that app backends are told of, in the one order in which everybody sees them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select
 
+from schemas.resources import Event
+from worker.store import bulk
+from worker.store.postgresql import lock_feed
 from worker.store.tables import events
 
 
@@ -20,6 +24,13 @@ class FeedPage:
     documents: tuple[str, ...]
     end: int
     has_more: bool
+
+
+def append(connection: Connection, new: Sequence[Event], *, now_ms: int) -> None:
+    """Add events at the end of the feed: the last thing that a transaction does, as others wait here for its commit."""
+    if new:
+        lock_feed(connection)
+        bulk.insert(connection, events, [_row(event, now_ms) for event in new])
 
 
 def read_feed(
@@ -61,3 +72,17 @@ def _types(patterns: Iterable[str]) -> list[ColumnElement[bool]]:
 
 def _like(pattern: str) -> str:
     return pattern.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%").replace("*", "%")
+
+
+def _row(event: Event, now_ms: int) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "app": event.app,
+        "environment": event.environment,
+        "type": event.type,
+        "user_id": event.customer.user_id if event.customer else None,
+        "sequence": event.sequence,
+        "timestamp_ms": now_ms,
+        "notification": event.data.cause.notification,
+        "document": event.model_dump_json(),
+    }

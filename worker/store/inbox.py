@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from schemas.entry import Entry
 from schemas.resources import NotificationStatus
+from worker.store import bulk
 from worker.store.tables import entries, notifications
 
 LOOKING_UP = "looking_up:"
@@ -63,13 +63,7 @@ def insert_absent(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
     Returns:
         The ids that are new. The others were accepted before: a platform repeats itself.
     """
-    if not rows:
-        return set()
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    # Without naming the constraint: the id and the identity it is made of conflict together, and PostgreSQL would pass
-    # over a row only for the one that is named, and fail on the other when two processes insert it at once.
-    statement = dialect.insert(notifications).on_conflict_do_nothing().returning(notifications.c.id)
-    return set(connection.execute(statement, list(rows)).scalars())
+    return set(bulk.insert_absent(connection, notifications, rows))
 
 
 def load(connection: Connection, ids: Iterable[str]) -> list[Stored]:
@@ -152,9 +146,10 @@ def overdue(connection: Connection, *, now_ms: int, limit: int) -> list[str]:
 
 
 def postpone(connection: Connection, ids: Sequence[str], *, until_ms: int) -> None:
-    """Leave these alone until then: they were queued again."""
+    """Leave these alone until then: they were queued again. What a worker holds is not waited for."""
     if ids:
-        connection.execute(update(notifications).where(notifications.c.id.in_(ids)).values(retry_at_ms=until_ms))
+        free = select(notifications.c.id).where(notifications.c.id.in_(ids)).with_for_update(skip_locked=True)
+        connection.execute(update(notifications).where(notifications.c.id.in_(free)).values(retry_at_ms=until_ms))
 
 
 def reopen(connection: Connection, ids: Sequence[str]) -> list[str]:

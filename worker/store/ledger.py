@@ -1,5 +1,9 @@
 """Load the book that a set of entries concerns, and write what a decision changed: a fixed number of statements each.
 
+Whoever decides locks first: the lineages that are concerned, then their customers, each in the order of their ids, so
+that two who want the same wait for each other and never in a circle. What is not there yet cannot be locked; it is
+inserted in the end, and if somebody else was faster the whole transaction is done again, on what they wrote.
+
 Purchases, refunds and entitlements are stored as their resources: a column per field, so that what the API reads is
 what the fold made. Tuples are JSON text.
 """
@@ -10,30 +14,38 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, and_, bindparam, delete, or_, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from handlers.ledger import purchase_id_of
 from handlers.placing import refs_of
 from schemas.book import Book, Held, Holder, Lineage, Ref
 from schemas.entry import Entry
-from schemas.resources import Entitlement, Event, Purchase, Refund
+from schemas.resources import Entitlement, Purchase, Refund
+from worker.store import bulk
 from worker.store import tables as t
+from worker.store.engine import Contended
 
 _TUPLES = {"aliases", "entitlements", "purchases"}
 
 
-def load_book(connection: Connection, entries: Sequence[Entry]) -> Book:
-    """Load everything that deciding about these entries may read."""
-    refs = _load_refs(connection, {ref for entry in entries for ref in refs_of(entry)})
+def load_book(connection: Connection, entries: Sequence[Entry], *, for_update: bool = False) -> Book:
+    """Load everything that deciding about these entries may read.
+
+    Args:
+        connection: a transaction.
+        entries: what will be said.
+        for_update: lock it too, to the end of the transaction.
+    """
+    refs = _load_refs(connection, {ref for entry in entries for ref in refs_of(entry)}, for_update=for_update)
     lineages = load_lineages(connection, set(refs.values()))
     everything = [*entries, *(entry for lineage in lineages.values() for entry in lineage.entries)]
     customers = {(entry.app, entry.facts.user_id) for entry in everything if entry.facts.user_id}
+    sequences = _load_sequences(connection, customers, for_update=for_update)
     return Book(
         refs=refs,
         lineages=lineages,
         holdings=_load_holdings(connection, customers),
         entitlements=_load_entitlements(connection, customers),
-        sequences=_load_sequences(connection, customers),
+        sequences=sequences,
     )
 
 
@@ -43,24 +55,22 @@ def write_book(
     after: Book,
     *,
     merged: Mapping[str, str],
-    events: Sequence[Event],
     now_ms: int,
 ) -> None:
-    """Write what differs between two books, and the events that tell of it."""
+    """Write what differs between two books.
+
+    Raises:
+        Contended: somebody else began the same lineage or customer meanwhile.
+    """
+    # First what others wait for, in the order in which it is locked: whoever comes later holds nothing that we need.
+    _insert_new(connection, t.lineages, [{"id": key} for key in after.lineages if key not in before.lineages])
+    _write_customers(connection, before, after)
     _write_merges(connection, merged)
     _write_refs(connection, before, after)
     _write_entries(connection, before, after, now_ms)
     _write_views(connection, before, after)
     changed = [e for held, e in after.entitlements.items() if before.entitlements.get(held) != e]
-    _upsert(connection, t.entitlements, [_columns(e) for e in changed], ("app", "user_id", "environment", "key"))
-    counted = [
-        {"app": app, "user_id": user_id, "sequence": n}
-        for (app, user_id), n in after.sequences.items()
-        if before.sequences.get((app, user_id)) != n
-    ]
-    _upsert(connection, t.customers, counted, ("app", "user_id"))
-    if events:
-        connection.execute(t.events.insert(), [_event_row(event, now_ms) for event in events])
+    bulk.upsert(connection, t.entitlements, [_columns(e) for e in changed])
 
 
 def purchase_of(row: RowMapping) -> Purchase:
@@ -78,7 +88,8 @@ def entitlement_of(row: RowMapping) -> Entitlement:
     return Entitlement.model_validate(_fields(row, Entitlement.model_fields))
 
 
-def _load_refs(connection: Connection, wanted: Iterable[Ref]) -> dict[Ref, str]:
+def _load_refs(connection: Connection, wanted: Iterable[Ref], *, for_update: bool) -> dict[Ref, str]:
+    """Find where ids lead. A ref moves only when its lineage goes, so it is locked with that."""
     wanted = list(wanted)
     if not wanted:
         return {}
@@ -90,7 +101,10 @@ def _load_refs(connection: Connection, wanted: Iterable[Ref]) -> dict[Ref, str]:
         and_(c.app == app, c.platform == platform, c.realm == realm, c.ref.in_(refs))
         for (app, platform, realm), refs in spaces.items()
     ]
-    rows = connection.execute(select(t.refs).where(or_(*matches)))
+    statement = select(t.refs).join(t.lineages, t.lineages.c.id == c.lineage).where(or_(*matches))
+    if for_update:
+        statement = statement.order_by(t.lineages.c.id).with_for_update(of=t.lineages)
+    rows = connection.execute(statement)
     return {Ref(row.app, row.platform, row.realm, row.ref): row.lineage for row in rows}
 
 
@@ -124,16 +138,22 @@ def _load_entitlements(connection: Connection, customers: set[tuple[str, str]]) 
     return {Held(Holder(e.app, e.environment, e.user_id), e.key): e for e in loaded}
 
 
-def _load_sequences(connection: Connection, customers: set[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    rows = _of_customers(connection, t.customers, customers)
+def _load_sequences(
+    connection: Connection, customers: set[tuple[str, str]], *, for_update: bool
+) -> dict[tuple[str, str], int]:
+    rows = _of_customers(connection, t.customers, customers, for_update=for_update)
     return {(row["app"], row["user_id"]): row["sequence"] for row in rows}
 
 
-def _of_customers(connection: Connection, table: Table, customers: set[tuple[str, str]]) -> Sequence[RowMapping]:
+def _of_customers(
+    connection: Connection, table: Table, customers: set[tuple[str, str]], *, for_update: bool = False
+) -> Sequence[RowMapping]:
     if not customers:
         return ()
-    wanted = tuple_(table.c.app, table.c.user_id).in_(sorted(customers))
-    return connection.execute(select(table).where(wanted)).mappings().all()
+    statement = select(table).where(tuple_(table.c.app, table.c.user_id).in_(sorted(customers)))
+    if for_update:
+        statement = statement.order_by(table.c.app, table.c.user_id).with_for_update()
+    return connection.execute(statement).mappings().all()
 
 
 def _write_merges(connection: Connection, merged: Mapping[str, str]) -> None:
@@ -142,6 +162,8 @@ def _write_merges(connection: Connection, merged: Mapping[str, str]) -> None:
     for table in (t.refs, t.entries, t.purchases, t.refunds) if moves else ():
         moved = update(table).where(table.c.lineage == bindparam("gone")).values(lineage=bindparam("home"))
         connection.execute(moved, moves)
+    if moves:
+        connection.execute(delete(t.lineages).where(t.lineages.c.id.in_(sorted(merged))))
 
 
 def _write_refs(connection: Connection, before: Book, after: Book) -> None:
@@ -150,7 +172,22 @@ def _write_refs(connection: Connection, before: Book, after: Book) -> None:
         for ref, lineage in after.refs.items()
         if ref not in before.refs
     ]
-    _upsert(connection, t.refs, new, ("app", "platform", "realm", "ref"))
+    _insert_new(connection, t.refs, new)
+
+
+def _write_customers(connection: Connection, before: Book, after: Book) -> None:
+    """Count on, and begin the count of everybody who is met for the first time, so that there is a row to lock."""
+    said = (entry for lineage in after.lineages.values() for entry in lineage.entries)
+    met = {(entry.app, entry.facts.user_id) for entry in said if entry.facts.user_id}
+    new = sorted((met | after.sequences.keys()) - before.sequences.keys())
+    counts = {customer: after.sequences.get(customer, 0) for customer in new}
+    _insert_new(connection, t.customers, _counted(counts))
+    changed = {customer: n for customer, n in after.sequences.items() if before.sequences.get(customer, n) != n}
+    bulk.upsert(connection, t.customers, _counted(changed))
+
+
+def _counted(counts: Mapping[tuple[str, str], int]) -> list[dict[str, Any]]:
+    return [{"app": app, "user_id": user_id, "sequence": n} for (app, user_id), n in counts.items()]
 
 
 def _write_entries(connection: Connection, before: Book, after: Book, now_ms: int) -> None:
@@ -171,8 +208,7 @@ def _write_entries(connection: Connection, before: Book, after: Book, now_ms: in
         for entry in lineage.entries
         if entry.id not in known
     ]
-    if rows:
-        connection.execute(t.entries.insert(), rows)
+    bulk.insert(connection, t.entries, rows)
 
 
 def _write_views(connection: Connection, before: Book, after: Book) -> None:
@@ -184,16 +220,17 @@ def _write_views(connection: Connection, before: Book, after: Book) -> None:
         changed = [_columns(item) | {"lineage": key} for key, item in new.values() if old.get(item.id) != item]
         if table is t.purchases:
             changed = [row | {"sort_at": row["purchased_at"] or row["updated_at"]} for row in changed]
-        _upsert(connection, table, changed, ("id",))
+        bulk.upsert(connection, table, changed)
 
 
-def _upsert(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], key: tuple[str, ...]) -> None:
+def _insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert what was not there when we looked, in one order everywhere; whoever else did meanwhile was first."""
     if not rows:
         return
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(table)
-    others = {name: statement.excluded[name] for name in rows[0] if name not in key}
-    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=others), list(rows))
+    key = [column.name for column in table.primary_key]
+    ordered = sorted(rows, key=lambda row: tuple(row[name] for name in key))
+    if len(bulk.insert_absent(connection, table, ordered)) < len(rows):
+        raise Contended(table.name)
 
 
 def _columns(resource: Purchase | Refund | Entitlement) -> dict[str, Any]:
@@ -206,18 +243,4 @@ def _fields(row: RowMapping, names: Iterable[str]) -> dict[str, Any]:
         name: json.loads(row[name]) if name in _TUPLES else row[name]
         for name in names
         if name not in ("object", "charge")
-    }
-
-
-def _event_row(event: Event, now_ms: int) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "app": event.app,
-        "environment": event.environment,
-        "type": event.type,
-        "user_id": event.customer.user_id if event.customer else None,
-        "sequence": event.sequence,
-        "timestamp_ms": now_ms,
-        "notification": event.data.cause.notification,
-        "document": event.model_dump_json(),
     }

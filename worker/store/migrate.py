@@ -8,6 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from worker.store.engine import Store
+from worker.store.postgresql import lock_migration
 
 
 def upgrade(store: Store) -> tuple[str | None, str | None]:
@@ -20,6 +21,7 @@ def upgrade(store: Store) -> tuple[str | None, str | None]:
     config = _config()
     with store.engine.connect() as connection:
         config.attributes["connection"] = connection
+        lock_migration(connection)
         command.upgrade(config, "head")
         connection.commit()
     return before, current(store)

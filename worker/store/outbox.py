@@ -23,6 +23,7 @@ from config.settings import Subscriber
 from handlers import ids as identify
 from handlers.outgoing import matches
 from schemas.resources import Event
+from worker.store import bulk
 from worker.store.tables import deliveries, events, subscribers
 
 LEASE_SLACK_MS = 15_000
@@ -103,7 +104,7 @@ def enqueue(connection: Connection, events: Sequence[Event], now_ms: int) -> lis
     ]
     if not rows:
         return []
-    connection.execute(_insert(connection, deliveries).on_conflict_do_nothing(), rows)
+    bulk.insert_absent(connection, deliveries, rows)
     ordered = {row["id"] for row in told if row["order"] == "per_customer"}
     queued = {row["id"]: _customer(row) for row in rows if row["subscriber"] in ordered and row["user_id"]}
     first = first_in_line(connection, queued.values())

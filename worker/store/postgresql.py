@@ -1,0 +1,162 @@
+"""Open PostgreSQL with the durability this service promises, and say in one line why it cannot be had.
+
+Transactions that write are READ COMMITTED: each statement sees what was committed before it began, so what is read
+behind a lock is what stands. Transactions that read are REPEATABLE READ: one snapshot from their first statement on
+(https://www.postgresql.org/docs/current/transaction-iso.html).
+"""
+
+import re
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+
+from config.settings import Store as Choices
+
+DRIVER = "postgresql+psycopg"
+INSTALL = "pip install 'clawback[postgresql]'"
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+CONTENTION = frozenset({"40001", "40P01"})
+"""serialization_failure, deadlock_detected."""
+OUTAGES = frozenset({"25006", "25P03", "25P04", "57P05", "42P01", "42703"})
+"""Of other classes than their nature: read_only_sql_transaction (we talk to a standby, a failover is under way), idle
+sessions and transactions that the server ended, and tables or columns that a migration has not made yet."""
+
+FEED_LOCK = 0x636C_6177_0000_0001
+MIGRATION_LOCK = 0x636C_6177_0000_0002
+"""Advisory locks are numbers that a whole database shares: ours begin with "claw"."""
+
+_REASONS = (
+    (
+        r"connection refused|no such file or directory|could not connect",
+        "nothing listens there: start it, or set store.url",
+    ),
+    (r"could not translate host name|name or service not known", "nobody knows that host: set store.url"),
+    (r"timeout expired|connection timeout", "it does not answer in time: look at the network, or at its load"),
+    (r"no password supplied", "it asks for a password: put it in store.url, PGPASSWORD or PGPASSFILE"),
+    (r"authentication failed", "it refuses this user or password: check store.url, PGPASSWORD or PGPASSFILE"),
+    (r"no pg_hba\.conf entry", "its pg_hba.conf lets this user in from nowhere near: add a line"),
+    (r'database ".*" does not exist', "there is no such database: create it (createdb), or set store.url"),
+    (r'role ".*" does not exist', "there is no such user: create it (createuser), or set store.url"),
+    (
+        r"too many (clients|connections)|connection slots",
+        "it has no connection left: raise max_connections, or lower store.connections",
+    ),
+    (r"starting up|shutting down|recovery", "it is starting or stopping: wait a moment"),
+)
+"""What a connection fails with, in the words of libpq and the server: such errors carry no code."""
+
+
+class DriverMissing(Exception):
+    """The database is PostgreSQL and its driver is not installed; the text says how to install it."""
+
+
+def open_engine(url: URL, choices: Choices) -> Engine:
+    """Make the engine; nothing is connected yet. The text of its errors never quotes what was being stored."""
+    try:
+        engine = create_engine(
+            url.set(drivername=DRIVER),
+            connect_args=_connect_arguments(url, choices),
+            isolation_level="READ COMMITTED",
+            # A connection that died while nobody used it costs a look, not a request.
+            pool_pre_ping=True,
+            pool_size=choices.connections,
+            max_overflow=0,
+            pool_timeout=choices.wait_timeout_seconds,
+            hide_parameters=True,
+        )
+    except ImportError as error:
+        raise DriverMissing(f"PostgreSQL's driver is not installed ({error.name}): {INSTALL}") from error
+    event.listen(engine, "connect", _prepare)
+    return engine
+
+
+def transaction_options(*, read_only: bool) -> dict[str, Any]:
+    """Say how a transaction begins."""
+    return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if read_only else {}
+
+
+def is_contention(error: DBAPIError) -> bool:
+    """Tell whether another transaction was in the way."""
+    return _code(error) in CONTENTION
+
+
+def is_outage(error: DBAPIError) -> bool:
+    """Tell an outage that its class does not tell."""
+    return _code(error) in OUTAGES
+
+
+def describe(error: DBAPIError, url: URL) -> str:
+    """Say in one line what was wrong, and if it was the way in, where and what to do. No password gets into it."""
+    if _code(error) or not isinstance(error.orig, Exception):
+        return type(error.orig).__name__
+    said = str(error.orig)
+    for pattern, advice in _REASONS:
+        if re.search(pattern, said, flags=re.IGNORECASE):
+            return f"{_place(url)}: {advice}"
+    return f"{_place(url)}: {type(error.orig).__name__}"
+
+
+def lock_feed(connection: Connection) -> None:
+    """Let one transaction at a time number events, from here to its commit; on SQLite there is only one anyway.
+
+    A number is taken when its row is inserted and seen when its transaction commits. Two transactions that committed in
+    the other order would show a reader the higher number first, and the lower one never.
+    """
+    _lock(connection, FEED_LOCK)
+
+
+def lock_migration(connection: Connection) -> None:
+    """Let one process at a time bring the tables up to date, however long it takes."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+    _lock(connection, MIGRATION_LOCK)
+
+
+def _lock(connection: Connection, number: int) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
+
+
+def _connect_arguments(url: URL, choices: Choices) -> dict[str, Any]:
+    """Give libpq our defaults; what the URL says itself stands."""
+    ours: dict[str, Any] = {
+        "application_name": "clawback",
+        "connect_timeout": max(1, round(choices.connect_timeout_seconds)),
+        # A server whose host is gone says nothing: https://www.postgresql.org/docs/current/libpq-connect.html
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+        "tcp_user_timeout": int(choices.statement_timeout_seconds * 1000),
+    }
+    limits = {
+        "statement_timeout": choices.statement_timeout_seconds,
+        "lock_timeout": choices.wait_timeout_seconds,
+        "idle_in_transaction_session_timeout": choices.statement_timeout_seconds,
+    }
+    options = " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
+    asked = url.query.get("options", "")
+    return {name: value for name, value in ours.items() if name not in url.query} | {
+        "options": f"{options} {asked if isinstance(asked, str) else ' '.join(asked)}".strip()
+    }
+
+
+def _prepare(connection: Any, _record: Any) -> None:
+    """Have every commit reach the disk, even where the server or the role has been told not to wait for it."""
+    was, connection.autocommit = connection.autocommit, True
+    connection.execute(
+        "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+    ).close()
+    connection.autocommit = was
+
+
+def _code(error: DBAPIError) -> str | None:
+    return getattr(error.orig, "sqlstate", None)
+
+
+def _place(url: URL) -> str:
+    host = url.host or url.query.get("host") or "its socket"
+    port = f":{url.port}" if url.port else ""
+    return f"{host}{port}/{url.database or ''}" if isinstance(host, str) else f"{', '.join(host)}/{url.database or ''}"
