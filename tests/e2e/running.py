@@ -91,7 +91,7 @@ class Installation:
 
     def store(self) -> Store:
         """Open the database beside the running processes, to look."""
-        return Store(self.settings.store.url)
+        return Store(self.environment.get("CLAWBACK_STORE__URL", self.settings.store.url))
 
     def lines(self) -> list[dict[str, Any]]:
         """Read every line of the log."""

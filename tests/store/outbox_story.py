@@ -1,7 +1,6 @@
 """What subscribers are told in tests: an annual plan that was refunded after nine months, and its neighbors."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import select
@@ -19,9 +18,9 @@ NOW = 1767225600.0  # 2026-01-01T00:00:00Z
 NOW_MS = int(NOW * 1000)
 
 
-def new_store(directory: Path) -> Store:
+def new_store(url: str) -> Store:
     """Make an empty database, brought up to date."""
-    store = Store(f"sqlite:///{directory}/clawback.db")
+    store = Store(url)
     upgrade(store)
     return store
 

@@ -1,6 +1,6 @@
 """The transactions that the store hands out, and what it says when it cannot.
 
-Real: SQLite files. Double: nothing.
+Real: SQLite files, PostgreSQL. Double: nothing.
 """
 
 import threading
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import exc, insert, select, text
 
+from tests.clusters import Cluster
 from worker.store.engine import Store, StoreUnavailable
 from worker.store.tables import locks, metadata
 
@@ -17,7 +18,15 @@ ROW = {"name": "sweeper", "holder": "a", "until_ms": 1}
 
 
 @pytest.fixture(name="store")
-def _store(tmp_path: Path) -> Iterator[Store]:
+def _store(store_url: str) -> Iterator[Store]:
+    opened = Store(store_url)
+    metadata.create_all(opened.engine)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(name="embedded")
+def _embedded(tmp_path: Path) -> Iterator[Store]:
     opened = Store(f"sqlite:///{tmp_path / 'data' / 'clawback.db'}")
     metadata.create_all(opened.engine)
     yield opened
@@ -37,9 +46,9 @@ def add(store: Store, *, divisor: int = 1) -> None:
         assert 1 // divisor
 
 
-def test_a_commit_reaches_the_disk(store: Store):
+def test_a_commit_reaches_the_disk(embedded: Store):
     """Write-ahead log, and every commit synced: a 200 stands for this."""
-    with store.read() as connection:
+    with embedded.read() as connection:
         pragmas = {
             name: connection.execute(text(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")
         }
@@ -47,7 +56,7 @@ def test_a_commit_reaches_the_disk(store: Store):
     assert {"journal_mode": "wal", "synchronous": 2} == pragmas
 
 
-def test_a_directory_is_made_for_the_database_and_is_nobody_elses(store: Store, tmp_path: Path):
+def test_a_directory_is_made_for_the_database_and_is_nobody_elses(embedded: Store, tmp_path: Path):
     """The database holds receipts and users."""
     assert 0o700 == (tmp_path / "data").stat().st_mode & 0o777
 
@@ -72,16 +81,16 @@ def test_readers_see_one_moment_and_never_wait(store: Store):
     assert ["sweeper"] == names(store)
 
 
-def test_writers_queue_at_their_start(store: Store):
+def test_writers_queue_at_their_start(embedded: Store):
     """Two that read and then write never fail each other: the second begins when the first is done."""
-    with store.write() as connection:
+    with embedded.write() as connection:
         connection.execute(insert(locks).values(ROW))
     together = threading.Barrier(4)
 
     def count() -> None:
         together.wait()
         for _ in range(10):
-            with store.write() as connection:
+            with embedded.write() as connection:
                 seen = connection.execute(select(locks.c.until_ms)).scalar_one()
                 connection.execute(locks.update().values(until_ms=seen + 1))
 
@@ -91,7 +100,7 @@ def test_writers_queue_at_their_start(store: Store):
     for thread in threads:
         thread.join()
 
-    with store.read() as connection:
+    with embedded.read() as connection:
         assert 41 == connection.execute(select(locks.c.until_ms)).scalar_one()
 
 
@@ -143,3 +152,51 @@ def test_an_error_quotes_nothing_that_was_stored(tmp_path):
     store.close()
 
     assert "a-receipt" not in str(refused.value)
+
+
+def test_a_commit_reaches_postgresqls_disk(postgresql: Cluster, new_database: str):
+    """Where the server or a role was told not to wait for the disk, our commits wait all the same."""
+    name = new_database.rpartition("/")[2]
+    with postgresql.connect() as connection:
+        connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    store = Store(new_database)
+    with store.write() as connection:
+        assert "on" == connection.execute(text("SHOW synchronous_commit")).scalar()
+    store.close()
+
+
+def test_an_error_of_postgresql_quotes_nothing_that_was_stored(emptied: str):
+    """What the database says of a mistake may be logged, and holds no value of the row that made it."""
+    store = Store(emptied)
+    row = {"name": "a-receipt-nobody-may-read", "holder": "a", "until_ms": 1}
+    with store.write() as connection:
+        connection.execute(insert(locks).values(row))
+    with pytest.raises(exc.IntegrityError) as refused, store.write() as connection:
+        connection.execute(insert(locks).values(row))
+    store.close()
+
+    assert "UniqueViolation" == type(refused.value.orig).__name__
+    assert "[SQL parameters hidden" in str(refused.value)
+
+
+def test_a_server_that_ended_our_connections_costs_nothing(postgresql: Cluster, emptied: str):
+    """Connections that died while nobody used them are replaced; one that dies in use is an outage."""
+    store = Store(emptied)
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+    assert [] == names(store)
+    with postgresql.connect() as connection:
+        connection.execute(end, [emptied.rpartition("/")[2]])
+    assert [] == names(store)
+
+    with pytest.raises(StoreUnavailable):
+        _write_and_lose(store, postgresql, end, emptied.rpartition("/")[2])
+    assert [] == names(store)
+    store.close()
+
+
+def _write_and_lose(store: Store, postgresql: Cluster, end: str, database: str) -> None:
+    with store.write() as held:
+        held.execute(text("SELECT 1"))
+        with postgresql.connect() as connection:
+            connection.execute(end, [database])
+        held.execute(insert(locks).values(ROW))

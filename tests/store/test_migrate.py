@@ -1,10 +1,12 @@
 """Migrations make exactly the tables that the code believes in."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -83,3 +85,46 @@ def test_every_table_can_be_made_on_postgresql():
             if column.name.endswith(("_ms", "_at")) and column.name != "duration_ms":
                 assert f"{column.name} BIGINT" in made
         assert all(str(CreateIndex(index).compile(dialect=postgresql.dialect())) for index in table.indexes)
+
+
+def test_migrations_make_the_same_on_postgresql(new_database: str):
+    """From nothing to the newest revision, no drift from the tables, and every text sorted by its bytes."""
+    store = Store(new_database)
+    assert (None, migrate.head()) == migrate.upgrade(store)
+    assert (migrate.head(), migrate.head()) == migrate.upgrade(store)
+    with store.read() as connection:
+        assert [] == compare_metadata(MigrationContext.configure(connection), metadata)
+    there = inspect(store.engine)
+    for table in metadata.tables:
+        assert {index.name for index in metadata.tables[table].indexes} <= {i["name"] for i in there.get_indexes(table)}
+        collations = {getattr(column["type"], "collation", "C") for column in there.get_columns(table)}
+        assert collations <= {"C"}
+    store.close()
+
+
+def test_a_row_per_lineage_is_made_of_what_is_there(tmp_path: Path):
+    """A database of an earlier state gets its lineages from its refs."""
+    store = Store(f"sqlite:///{tmp_path / 'earlier.db'}")
+    with store.engine.connect() as connection:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        for ref, lineage in (("a", "lin_1"), ("b", "lin_1"), ("c", "lin_2")):
+            row = {"app": "acme", "platform": "stripe", "realm": "", "ref": ref, "lineage": lineage, "purchase": ref}
+            connection.execute(metadata.tables["refs"].insert().values(row))
+        connection.commit()
+    assert ("0002", migrate.head()) == migrate.upgrade(store)
+    with store.read() as connection:
+        assert ["lin_1", "lin_2"] == sorted(connection.execute(select(metadata.tables["lineages"])).scalars())
+    store.close()
+
+
+def test_processes_that_migrate_at_once_do_it_once(new_database: str):
+    """Several that start together on an empty database: one makes the tables, the others find them."""
+    stores = [Store(new_database) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(migrate.upgrade, stores))
+    for store in stores:
+        store.close()
+
+    assert {migrate.head()} == {after for _, after in done}

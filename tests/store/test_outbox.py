@@ -1,10 +1,9 @@
 """The outbox: who is told what, by whom, in which order, and what becomes of it.
 
-Real: an SQLite database, migrated. No double.
+Real: SQLite and PostgreSQL, migrated. No double.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -35,16 +34,16 @@ DEAD = Verdict("dead")
 
 
 @pytest.fixture(name="store")
-def _store(tmp_path: Path) -> Iterator[Store]:
-    store = new_store(tmp_path)
+def _store(store_url: str) -> Iterator[Store]:
+    store = new_store(store_url)
     yield store
     store.close()
 
 
-@pytest.fixture(name="emptied", scope="module")
-def _emptied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Store]]:
+@pytest.fixture(name="empty", scope="module")
+def _empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Store]]:
     """Give one store to every example of a law, emptied each time: migrating is what takes long."""
-    store = new_store(tmp_path_factory.mktemp("order"))
+    store = new_store(f"sqlite:///{tmp_path_factory.mktemp('order') / 'clawback.db'}")
 
     def empty() -> Store:
         with store.write() as connection:
@@ -131,9 +130,9 @@ def test_the_number_of_statements_does_not_grow_with_the_set(store):
         with store.write() as connection:
             outbox.enqueue(connection, told, NOW_MS)
         watch.remove(store.engine, "before_cursor_execute", note)
-        counts.append(len(statements))
+        counts.append(len([statement for statement in statements if not statement.startswith("BEGIN")]))
 
-    assert [3, 3] == [count - 1 for count in counts]  # less BEGIN
+    assert [3, 3] == counts
 
 
 def test_only_the_first_of_a_customer_may_begin(store):
@@ -387,9 +386,9 @@ def test_subscribers_of_other_origin_are_left_alone(store):
 
 
 @given(verdicts=st.lists(st.sampled_from([DELIVERED, FAILED, DEAD, None]), max_size=25), customers=st.integers(1, 3))
-def test_a_customer_is_told_in_order(emptied, verdicts, customers):
+def test_a_customer_is_told_in_order(empty, verdicts, customers):
     """Whatever fails, dies or is forgotten, no event is attempted before all earlier ones of its customer are over."""
-    store = emptied()
+    store = empty()
     subscribe(store, subscriber())
     announce(store, [event(number, user=f"user-{user}") for user in range(customers) for number in (1, 2, 3)])
     now_ms = NOW_MS

@@ -39,16 +39,16 @@ async def test_a_flag_is_true_or_false(service: Service, word: str) -> None:
     assert "unmatched" == (await service.refused("/v1/refunds", 400, unmatched=word))["param"]
 
 
-async def test_unmatched_refunds_are_found_by_an_index(service: Service) -> None:
+async def test_unmatched_refunds_are_found_by_an_index(embedded: Service) -> None:
     """However many refunds there are, those of nobody are looked up and never searched for."""
     asked: list[Any] = []
-    engine = service.store.engine
+    engine = embedded.store.engine
     event.listen(engine, "before_cursor_execute", lambda *said: asked.append(said[2:4]))
-    await listed(service, unmatched="true")
-    await gauge(service)
+    await listed(embedded, unmatched="true")
+    await gauge(embedded)
 
     plans = []
-    with service.store.read() as connection:
+    with embedded.store.read() as connection:
         for statement, values in [one for one in asked if "FROM refunds" in one[0]]:
             plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all()
             plans.append(" ".join(str(row[-1]) for row in plan))

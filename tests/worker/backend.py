@@ -66,7 +66,7 @@ def new_runtime(directory: Path, clock: Clock) -> Runtime:
     """Put a runtime together around an empty database."""
     return Runtime(
         settings=Settings(),
-        store=new_store(directory),
+        store=new_store(f"sqlite:///{directory / 'clawback.db'}"),
         queue=NoQueue(),
         metrics=Metrics(CollectorRegistry()),
         clock=clock,

@@ -125,16 +125,16 @@ class Desk:
         return {row["user_id"]: row["status"] for row in self.rows(tables.entitlements)}
 
 
-def brought_up_to_date(directory: Path) -> Store:
+def brought_up_to_date(url: str) -> Store:
     """Make an empty database with every migration behind it."""
-    store = Store(f"sqlite:///{directory / 'clawback.db'}")
+    store = Store(url)
     migrate.upgrade(store)
     return store
 
 
 def template(directory: Path) -> Path:
     """Make a database file to copy, for tests that open hundreds."""
-    brought_up_to_date(directory).close()
+    brought_up_to_date(f"sqlite:///{directory / 'clawback.db'}").close()
     with sqlite3.connect(directory / "clawback.db") as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -142,10 +142,19 @@ def template(directory: Path) -> Path:
 
 
 @contextmanager
-def desk(directory: Path, *, settings: Settings = SETTINGS, copy_of: Path | None = None) -> Iterator[Desk]:
-    """Open a desk, and close it."""
+def desk(
+    directory: Path, *, settings: Settings = SETTINGS, copy_of: Path | None = None, url: str | None = None
+) -> Iterator[Desk]:
+    """Open a desk, and close it.
+
+    Args:
+        directory: for its database.
+        settings: what the operator chose.
+        copy_of: a database file to begin with.
+        url: of another database than one in the directory.
+    """
     if copy_of is None:
-        store = brought_up_to_date(directory)
+        store = brought_up_to_date(url or f"sqlite:///{directory / 'clawback.db'}")
     else:
         store = Store(f"sqlite:///{shutil.copy(copy_of, directory / 'clawback.db')}")
     queue, clock = ListQueue(), Clock()

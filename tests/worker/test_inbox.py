@@ -19,7 +19,14 @@ from worker.store.engine import StoreUnavailable
 
 
 @pytest.fixture(name="at")
-def _at(tmp_path: Path) -> Iterator[Desk]:
+def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
+    with desk(tmp_path, url=store_url) as opened:
+        yield opened
+
+
+@pytest.fixture(name="embedded")
+def _embedded(tmp_path: Path) -> Iterator[Desk]:
+    """Open a desk on SQLite: its file can be filled up, or taken away."""
     with desk(tmp_path) as opened:
         yield opened
 
@@ -72,11 +79,12 @@ async def test_two_processes_agree_on_who_was_first(at: Desk):
     assert 100 == sum(not answer.duplicate for answer in answers) == len(ids_of(at))
 
 
-async def test_a_full_disk_stores_nothing_and_says_so_to_everyone(at: Desk, inbox: Inbox):
+async def test_a_full_disk_stores_nothing_and_says_so_to_everyone(embedded: Desk):
     """When a commit fails everybody who waited for it hears 503, nothing is half stored, and the next one works."""
     pages = [1]
+    inbox = Inbox(embedded.store, embedded.queue)
     event.listen(
-        at.store.engine,
+        embedded.store.engine,
         "checkout",
         lambda connection, *_: connection.execute(f"PRAGMA max_page_count = {pages[0]}").close(),
     )
@@ -84,20 +92,20 @@ async def test_a_full_disk_stores_nothing_and_says_so_to_everyone(at: Desk, inbo
     refused = await asyncio.gather(*map(inbox.accept, large), return_exceptions=True)
 
     assert {StoreUnavailable} == {type(answer) for answer in refused}
-    assert set() == ids_of(at)
-    assert [] == at.queue.notifications
+    assert set() == ids_of(embedded)
+    assert [] == embedded.queue.notifications
     pages[0] = 1_000_000
     assert not (await inbox.accept(large[0])).duplicate
 
 
-async def test_an_absent_database_is_unavailable(tmp_path: Path, at: Desk):
+async def test_an_absent_database_is_unavailable(tmp_path: Path, embedded: Desk):
     """A database that cannot be opened makes nobody wait for ever."""
     directory = tmp_path / "there"
-    at.store.close()
+    embedded.store.close()
     (tmp_path / "clawback.db").rename(directory)
     (tmp_path / "clawback.db").mkdir()
     with pytest.raises(StoreUnavailable):
-        await Inbox(at.store, at.queue).accept(arrival(1))
+        await Inbox(embedded.store, embedded.queue).accept(arrival(1))
 
 
 async def test_without_a_queue_it_is_accepted_all_the_same(at: Desk, inbox: Inbox):

@@ -27,8 +27,8 @@ DAY = 86_400
 
 
 @pytest.fixture(name="at")
-def _at(tmp_path: Path) -> Iterator[Desk]:
-    with desk(tmp_path) as opened:
+def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
+    with desk(tmp_path, url=store_url) as opened:
         yield opened
 
 

@@ -25,8 +25,8 @@ from worker.tell import tell
 
 
 @pytest.fixture(name="at")
-def _at(tmp_path: Path) -> Iterator[Desk]:
-    with desk(tmp_path) as opened:
+def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
+    with desk(tmp_path, url=store_url) as opened:
         yield opened
 
 
