@@ -6,7 +6,6 @@ is chance. Grouping all entries by shared ids gives the same purchases in any or
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from handlers.groups import groups
 from schemas.entry import Entry, EntryKind
@@ -88,10 +87,10 @@ def in_platform_order(entries: Iterable[Entry]) -> list[Entry]:
     Two words of one kind in one notification and moment are sorted by what they say: their ids depend on how often it
     was read.
     """
-    ordered = sorted(entries, key=_place)
-    if all(place != following for place, following in pairwise(map(_place, ordered))):
-        return ordered
-    return sorted(entries, key=lambda entry: (*_place(entry), _words(entry)))
+    placed = [(*_place(entry), entry) for entry in entries]
+    if len({place[:3] for place in placed}) < len(placed):
+        return [entry for *_, entry in sorted(placed, key=lambda place: (*place[:3], _words(place[3])))]
+    return [entry for *_, entry in sorted(placed)]
 
 
 def _place(entry: Entry) -> tuple[int, int, str]:

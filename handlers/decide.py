@@ -54,7 +54,8 @@ def rebuild(book: Book, key: str, *, app: App, now_ms: int) -> Decision:
 
 def _conclude(book: Book, placed: Placed, cause: Entry, *, app: App, now_ms: int) -> Decision:
     """Fold what gained something, compare with what was before, and tell of the difference."""
-    before = [lineage for key, lineage in book.lineages.items() if placed.merged.get(key, key) in placed.lineages]
+    joined = [gone for gone, home in placed.merged.items() if home in placed.lineages]
+    before = [book.lineages[key] for key in sorted({*placed.lineages, *joined}) if key in book.lineages]
     after = {key: _folded(placed.book.lineages[key], app) for key in sorted(placed.lineages)}
     changed = [p for lineage in after.values() for p in lineage.purchases]
     holdings = _holdings(book.holdings, [p for lineage in before for p in lineage.purchases], changed)

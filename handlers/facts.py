@@ -74,9 +74,13 @@ def _best(entries: Sequence[Entry], name: str) -> Any:
 
 
 def _who_says(entries: Sequence[Entry], name: str) -> Entry | None:
-    by_platform = (e for e in reversed(entries) if e.kind is not EntryKind.TOLD)
-    by_app = (e for e in entries if e.kind is EntryKind.TOLD)
-    return next((e for e in (*by_platform, *by_app) if getattr(e.facts, name) is not None), None)
+    by_app = None
+    for entry in reversed(entries):
+        if getattr(entry.facts, name) is not None:
+            if entry.kind is not EntryKind.TOLD:
+                return entry
+            by_app = entry
+    return by_app
 
 
 def _price(own: Sequence[Entry]) -> tuple[int | None, str | None]:
@@ -118,7 +122,8 @@ def who_says_the_end(own: Sequence[Entry], whole_lineage: Sequence[Entry], *, ne
     bought_ms = purchased_at_ms(own) or 0
     passed_over = {EntryKind.LAPSED} if newest else {EntryKind.LAPSED, EntryKind.RESCHEDULED}
     since = [entry for entry in whole_lineage if entry.occurred_at_ms >= bought_ms]
-    said = [entry for entry in in_platform_order((*own, *since)) if entry.kind not in passed_over]
+    ordered = in_platform_order((*own, *since)) if since else own
+    said = [entry for entry in ordered if entry.kind not in passed_over]
     undated = [e.occurred_at_ms for e in said if e.kind in _MOVES_THE_END and e.facts.expires_at_ms is None]
     renewed_until = max(undated) + RENEWAL_LEAD_MS if undated else 0
     return _who_says([e for e in said if (e.facts.expires_at_ms or 0) > renewed_until], "expires_at_ms")

@@ -24,17 +24,14 @@ class Period:
     Attributes:
         whole_lineage: what is said of its whole lineage, or of its store account, and concerns this purchase.
         newest: no later period of its lineage is known.
+        entries: everything that bears on it, in platform order.
     """
 
     cluster: Cluster
     facts: PurchaseFacts
     whole_lineage: tuple[Entry, ...]
     newest: bool
-
-    @property
-    def entries(self) -> list[Entry]:
-        """List everything that bears on it, in platform order."""
-        return in_platform_order((*self.cluster.entries, *self.whole_lineage))
+    entries: Sequence[Entry]
 
     @property
     def renews(self) -> bool:
@@ -59,7 +56,8 @@ def periods(ordered: Sequence[Entry]) -> list[Period]:
         last = cluster.purchase_id in newest
         concerning = tuple(entry for entry, purchases in concerned if cluster.purchase_id in purchases)
         known = facts.merge(cluster.entries, concerning, users[_line(cluster.lineage, lines)], newest=last)
-        found.append(Period(cluster, known, concerning, last))
+        bearing = in_platform_order((*cluster.entries, *concerning)) if concerning else cluster.entries
+        found.append(Period(cluster, known, concerning, last, bearing))
     return found
 
 

@@ -44,8 +44,9 @@ def _place_one(placed: Placed, entry: Entry) -> Placed:
     joined = _join(placed.book.lineages, home, found)
     if any(known.id == entry.id for known in joined.entries):
         return placed
-    lineages = {key: lineage for key, lineage in placed.book.lineages.items() if key not in found[1:]}
-    lineages[home] = replace(joined, entries=(*joined.entries, entry))
+    lineages = {**placed.book.lineages, home: replace(joined, entries=(*joined.entries, entry))}
+    for gone in found[1:]:
+        lineages.pop(gone, None)
     moved = {ref: home for ref, lineage in placed.book.refs.items() if lineage in found[1:]} if found[1:] else {}
     return Placed(
         book=replace(placed.book, lineages=lineages, refs={**placed.book.refs, **moved, **dict.fromkeys(refs, home)}),
