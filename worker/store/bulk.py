@@ -1,13 +1,32 @@
-"""Insert many rows in one statement: on PostgreSQL as arrays in binary form, on SQLite as SQLAlchemy does.
+"""Insert, change and find many rows in one statement: on PostgreSQL by arrays in binary form.
 
-One parameter per column instead of one per value: docs/decisions/0013-psycopg-and-arrays.md has what that is worth.
+One parameter per column instead of one per value: docs/decisions/0013-psycopg-and-arrays.md has what that is worth. The
+text of a statement is then the same for any number of rows, so that it is written, planned and prepared once. SQLite
+gets its rows from its driver, one after the other, and is spared what SQLAlchemy would do to each of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, LargeBinary, Table
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    any_,
+    func,
+    literal,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects import sqlite
 
 Rows = Sequence[Mapping[str, Any]]
@@ -36,43 +55,112 @@ def upsert(connection: Connection, table: Table, rows: Rows) -> None:
     _execute(connection, table, ordered, conflict="replace")
 
 
+def change(connection: Connection, table: Table, rows: Rows) -> None:
+    """Change rows that are there, named by their keys, which are text; all rows give the same columns."""
+    if not rows:
+        return
+    names = tuple(rows[0])
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_change_on_postgresql(table, names), _arrays(rows, names))
+    else:
+        connection.exec_driver_sql(_change_on_sqlite(table, names), [dict(row) for row in rows])
+
+
+def among(connection: Connection, column: Column[Any], values: Collection[str]) -> ColumnElement[bool]:
+    """Ask for the rows whose text is one of these."""
+    if connection.dialect.name != "postgresql":
+        return column.in_(sorted(values))
+    return column == any_(literal(sorted(values), ARRAY(Text)))
+
+
+def among_pairs(
+    connection: Connection, columns: tuple[Column[Any], Column[Any]], pairs: Collection[tuple[str, str]]
+) -> ColumnElement[bool]:
+    """Ask for the rows whose two texts are one of these pairs."""
+    if connection.dialect.name != "postgresql":
+        return tuple_(*columns).in_(sorted(pairs))
+    firsts, seconds = (literal(list(side), ARRAY(Text)) for side in zip(*sorted(pairs), strict=True))
+    wanted = func.unnest(firsts, seconds).table_valued("first", "second").render_derived()
+    return tuple_(*columns).in_(select(wanted.c.first, wanted.c.second))
+
+
 def _execute(connection: Connection, table: Table, rows: Rows, *, conflict: str) -> list[Any]:
     if not rows:
         return []
-    if connection.dialect.name != "postgresql":
-        return _on_sqlite(connection, table, rows, conflict)
+    if conflict == "absent" and connection.dialect.name != "postgresql":
+        return _new_on_sqlite(connection, table, rows)
     constants = {column.name: column.default.arg for column in table.columns if column.default is not None}  # type: ignore[attr-defined]  # ours are all plain values
-    complete = constants | dict(rows[0])
-    statement = _on_postgresql(table, tuple(complete), conflict)
-    arrays = {name: [row.get(name, constants.get(name)) for row in rows] for name in complete}
-    done = connection.exec_driver_sql(statement, arrays)
+    complete = tuple(constants | dict(rows[0]))
+    if connection.dialect.name != "postgresql":
+        connection.exec_driver_sql(_on_sqlite(table, complete, conflict), [constants | dict(row) for row in rows])
+        return []
+    done = connection.exec_driver_sql(_on_postgresql(table, complete, conflict), _arrays(rows, complete, constants))
     return list(done.scalars()) if conflict == "absent" else []
 
 
-def _on_sqlite(connection: Connection, table: Table, rows: Rows, conflict: str) -> list[Any]:
-    statement, key = sqlite.insert(table), [column.name for column in table.primary_key]
-    if conflict == "absent":
-        returning = statement.on_conflict_do_nothing().returning(table.c[key[-1]])
-        return list(connection.execute(returning, list(rows)).scalars())
-    if conflict == "replace":
-        others = {name: statement.excluded[name] for name in rows[0] if name not in key}
-        statement = statement.on_conflict_do_update(index_elements=key, set_=others)
-    connection.execute(statement, list(rows))
-    return []
+def _arrays(rows: Rows, names: Sequence[str], constants: Mapping[str, Any] | None = None) -> dict[str, list[Any]]:
+    """Turn rows into columns."""
+    missing = constants or {}
+    return {name: [row.get(name, missing.get(name)) for row in rows] for name in names}
+
+
+def _new_on_sqlite(connection: Connection, table: Table, rows: Rows) -> list[Any]:
+    *_, key = table.primary_key
+    statement = sqlite.insert(table).on_conflict_do_nothing().returning(key)
+    return list(connection.execute(statement, list(rows)).scalars())
+
+
+# The texts below hold names of our own tables and columns, and nothing else.
+
+
+@lru_cache(maxsize=256)
+def _on_sqlite(table: Table, names: tuple[str, ...], conflict: str) -> str:
+    values = ", ".join(f":{name}" for name in names)
+    return f"{_insert(table, names)} VALUES ({values}) {_on_conflict(table, names, conflict)}"
 
 
 @lru_cache(maxsize=256)
 def _on_postgresql(table: Table, names: tuple[str, ...], conflict: str) -> str:
-    """Write the statement. Its text holds names of our own tables and columns, and nothing else."""
-    arrays = ", ".join(f"%({name})b::{_type_of(table.c[name].type)}[]" for name in names)
-    listed, key = ", ".join(f'"{name}"' for name in names), [column.name for column in table.primary_key]
-    text = f'INSERT INTO "{table.name}" ({listed}) SELECT * FROM unnest({arrays})'  # noqa: S608 - see above
+    rows = f"SELECT * FROM unnest({_unnested(table, names)})"  # noqa: S608 - see above
+    return f"{_insert(table, names)} {rows} {_on_conflict(table, names, conflict)}"
+
+
+@lru_cache(maxsize=256)
+def _change_on_sqlite(table: Table, names: tuple[str, ...]) -> str:
+    key = [column.name for column in table.primary_key]
+    values = ", ".join(f'"{name}" = :{name}' for name in names if name not in key)
+    return f'UPDATE "{table.name}" SET {values} WHERE ' + " AND ".join(f'"{name}" = :{name}' for name in key)  # noqa: S608 - see above
+
+
+@lru_cache(maxsize=256)
+def _change_on_postgresql(table: Table, names: tuple[str, ...]) -> str:
+    key = [column.name for column in table.primary_key]
+    values = ", ".join(f'"{name}" = new."{name}"' for name in names if name not in key)
+    new = f"unnest({_unnested(table, names)}) AS new ({', '.join(map(_quoted, names))})"
+    same = " AND ".join(f'"{table.name}"."{name}" = new."{name}"' for name in key)
+    return f'UPDATE "{table.name}" SET {values} FROM {new} WHERE {same}'  # noqa: S608 - see above
+
+
+def _insert(table: Table, names: Sequence[str]) -> str:
+    return f'INSERT INTO "{table.name}" ({", ".join(map(_quoted, names))})'
+
+
+def _unnested(table: Table, names: Sequence[str]) -> str:
+    return ", ".join(f"%({name})b::{_type_of(table.c[name].type)}[]" for name in names)
+
+
+def _on_conflict(table: Table, names: Sequence[str], conflict: str) -> str:
+    key = [column.name for column in table.primary_key]
     if conflict == "absent":
-        return f'{text} ON CONFLICT DO NOTHING RETURNING "{key[-1]}"'
+        return f'ON CONFLICT DO NOTHING RETURNING "{key[-1]}"'
     if conflict == "replace":
         changed = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name not in key)
-        return f"{text} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changed}"
-    return text
+        return f"ON CONFLICT ({', '.join(map(_quoted, key))}) DO UPDATE SET {changed}"
+    return ""
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"'
 
 
 def _type_of(column: Any) -> str:

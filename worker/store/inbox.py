@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from schemas.entry import Entry
 from schemas.resources import NotificationStatus
@@ -70,7 +70,7 @@ def load(connection: Connection, ids: Iterable[str]) -> list[Stored]:
     """Read the accepted ones among these, oldest first."""
     statement = (
         select(notifications)
-        .where(notifications.c.id.in_(list(ids)), notifications.c.status == "accepted")
+        .where(bulk.among(connection, notifications.c.id, list(ids)), notifications.c.status == "accepted")
         .order_by(notifications.c.received_at_ms, notifications.c.id)
     )
     return [_stored(row) for row in connection.execute(statement)]
@@ -83,7 +83,7 @@ def claim(connection: Connection, ids: Iterable[str]) -> dict[str, Claimed]:
     """
     statement = (
         select(notifications.c.id, notifications.c.attempts, notifications.c.stations)
-        .where(notifications.c.id.in_(list(ids)), notifications.c.status == "accepted")
+        .where(bulk.among(connection, notifications.c.id, list(ids)), notifications.c.status == "accepted")
         .order_by(notifications.c.id)
         .with_for_update(skip_locked=True)
     )
@@ -92,7 +92,9 @@ def claim(connection: Connection, ids: Iterable[str]) -> dict[str, Claimed]:
 
 def said_before(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[Entry, ...]]:
     """Read what the ledger holds of these notifications, of every revision; absent: nothing."""
-    statement = select(entries.c.notification, entries.c.document).where(entries.c.notification.in_(list(ids)))
+    statement = select(entries.c.notification, entries.c.document).where(
+        bulk.among(connection, entries.c.notification, list(ids))
+    )
     found: dict[str, tuple[Entry, ...]] = {}
     for row in connection.execute(statement):
         found[row.notification] = (*found.get(row.notification, ()), Entry.model_validate_json(row.document))
@@ -101,37 +103,20 @@ def said_before(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[E
 
 def finish(connection: Connection, outcomes: Sequence[Outcome], *, now_ms: int) -> None:
     """Write what became of notifications."""
-    if not outcomes:
-        return
-    statement = (
-        update(notifications)
-        .where(notifications.c.id == bindparam("of"))
-        .values(
-            status=bindparam("status"),
-            reason=bindparam("reason"),
-            detail=bindparam("detail"),
-            attempts=bindparam("attempts"),
-            stations=bindparam("stations"),
-            finished_at_ms=bindparam("finished"),
-            retry_at_ms=bindparam("retry_at"),
-        )
-    )
-    connection.execute(
-        statement,
-        [
-            {
-                "of": outcome.id,
-                "status": outcome.status,
-                "reason": outcome.reason,
-                "detail": outcome.detail,
-                "attempts": outcome.attempts,
-                "stations": json.dumps(outcome.stations),
-                "retry_at": outcome.retry_at_ms,
-                "finished": None if outcome.status == "accepted" else now_ms,
-            }
-            for outcome in outcomes
-        ],
-    )
+    rows = [
+        {
+            "id": outcome.id,
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "detail": outcome.detail,
+            "attempts": outcome.attempts,
+            "stations": json.dumps(outcome.stations),
+            "retry_at_ms": outcome.retry_at_ms,
+            "finished_at_ms": None if outcome.status == "accepted" else now_ms,
+        }
+        for outcome in outcomes
+    ]
+    bulk.change(connection, notifications, rows)
 
 
 def overdue(connection: Connection, *, now_ms: int, limit: int) -> list[str]:

@@ -11,12 +11,13 @@ what the fold made. Tuples are JSON text.
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, RowMapping, Table, and_, bindparam, delete, or_, select, tuple_, update
+from sqlalchemy import Connection, Row, RowMapping, Select, Table, and_, bindparam, delete, or_, select, update
 
 from handlers.ledger import purchase_id_of
 from handlers.placing import refs_of
+from schemas.base import Noun
 from schemas.book import Book, Held, Holder, Lineage, Ref
 from schemas.entry import Entry
 from schemas.resources import Entitlement, Purchase, Refund
@@ -24,7 +25,21 @@ from worker.store import bulk
 from worker.store import tables as t
 from worker.store.engine import Contended
 
+_Resource = TypeVar("_Resource", bound=Noun)
+
 _TUPLES = {"aliases", "entitlements", "purchases"}
+_ELSEWHERE = {"object", "charge"}
+"""Fields that are no columns."""
+
+
+def _stored(model: type[Noun]) -> tuple[str, ...]:
+    return tuple(name for name in model.model_fields if name not in _ELSEWHERE)
+
+
+_PURCHASE_FIELDS, _REFUND_FIELDS, _ENTITLEMENT_FIELDS = _stored(Purchase), _stored(Refund), _stored(Entitlement)
+_PURCHASES = select(t.purchases.c.lineage, *(t.purchases.c[name] for name in _PURCHASE_FIELDS))
+_REFUNDS = select(t.refunds.c.lineage, *(t.refunds.c[name] for name in _REFUND_FIELDS))
+_ENTITLEMENTS = select(*(t.entitlements.c[name] for name in _ENTITLEMENT_FIELDS))
 
 
 def load_book(connection: Connection, entries: Sequence[Entry], *, for_update: bool = False) -> Book:
@@ -43,7 +58,7 @@ def load_book(connection: Connection, entries: Sequence[Entry], *, for_update: b
     return Book(
         refs=refs,
         lineages=lineages,
-        holdings=_load_holdings(connection, customers),
+        holdings=_load_holdings(connection, customers, lineages.values()),
         entitlements=_load_entitlements(connection, customers),
         sequences=sequences,
     )
@@ -75,17 +90,17 @@ def write_book(
 
 def purchase_of(row: RowMapping) -> Purchase:
     """Read a purchase back from its columns."""
-    return Purchase.model_validate(_fields(row, Purchase.model_fields))
+    return _read(Purchase, _PURCHASE_FIELDS, [row[name] for name in _PURCHASE_FIELDS])
 
 
 def refund_of(row: RowMapping) -> Refund:
     """Read a refund back from its columns."""
-    return Refund.model_validate(_fields(row, Refund.model_fields))
+    return _read(Refund, _REFUND_FIELDS, [row[name] for name in _REFUND_FIELDS])
 
 
 def entitlement_of(row: RowMapping) -> Entitlement:
     """Read an entitlement back from its columns."""
-    return Entitlement.model_validate(_fields(row, Entitlement.model_fields))
+    return _read(Entitlement, _ENTITLEMENT_FIELDS, [row[name] for name in _ENTITLEMENT_FIELDS])
 
 
 def _load_refs(connection: Connection, wanted: Iterable[Ref], *, for_update: bool) -> dict[Ref, str]:
@@ -113,47 +128,52 @@ def load_lineages(connection: Connection, wanted: set[str]) -> dict[str, Lineage
     if not wanted:
         return {}
     entries = defaultdict(list)
-    for row in connection.execute(
-        select(t.entries.c.lineage, t.entries.c.document).where(t.entries.c.lineage.in_(wanted))
-    ):
-        entries[row.lineage].append(Entry.model_validate_json(row.document))
+    statement = select(t.entries.c.lineage, t.entries.c.document)
+    for lineage, document in connection.execute(statement.where(bulk.among(connection, t.entries.c.lineage, wanted))):
+        entries[lineage].append(Entry.model_validate_json(document))
     purchases, refunds = defaultdict(list), defaultdict(list)
-    for bought in connection.execute(select(t.purchases).where(t.purchases.c.lineage.in_(wanted))).mappings():
-        purchases[bought["lineage"]].append(purchase_of(bought))
-    for refunded in connection.execute(select(t.refunds).where(t.refunds.c.lineage.in_(wanted))).mappings():
-        refunds[refunded["lineage"]].append(refund_of(refunded))
+    for bought in connection.execute(_PURCHASES.where(bulk.among(connection, t.purchases.c.lineage, wanted))):
+        purchases[bought[0]].append(_read(Purchase, _PURCHASE_FIELDS, bought[1:]))
+    for refunded in connection.execute(_REFUNDS.where(bulk.among(connection, t.refunds.c.lineage, wanted))):
+        refunds[refunded[0]].append(_read(Refund, _REFUND_FIELDS, refunded[1:]))
     return {key: Lineage(tuple(entries[key]), tuple(purchases[key]), tuple(refunds[key])) for key in wanted}
 
 
-def _load_holdings(connection: Connection, customers: set[tuple[str, str]]) -> dict[Holder, Mapping[str, Purchase]]:
+def _load_holdings(
+    connection: Connection, customers: set[tuple[str, str]], lineages: Iterable[Lineage]
+) -> dict[Holder, Mapping[str, Purchase]]:
+    """Load what customers hold. Most of it was read with its lineage, and need not be understood again."""
+    known = {purchase.id: purchase for lineage in lineages for purchase in lineage.purchases}
     holdings: dict[Holder, dict[str, Purchase]] = defaultdict(dict)
-    for row in _of_customers(connection, t.purchases, customers):
-        purchase = purchase_of(row)
+    for row in _of_customers(connection, t.purchases, _PURCHASES, customers):
+        purchase = known.get(row.id) or _read(Purchase, _PURCHASE_FIELDS, row[1:])
         holdings[Holder(purchase.app, purchase.environment, str(purchase.user_id))][purchase.id] = purchase
     return dict(holdings)
 
 
 def _load_entitlements(connection: Connection, customers: set[tuple[str, str]]) -> dict[Held, Entitlement]:
-    loaded = [entitlement_of(row) for row in _of_customers(connection, t.entitlements, customers)]
+    rows = _of_customers(connection, t.entitlements, _ENTITLEMENTS, customers)
+    loaded = [_read(Entitlement, _ENTITLEMENT_FIELDS, row) for row in rows]
     return {Held(Holder(e.app, e.environment, e.user_id), e.key): e for e in loaded}
 
 
 def _load_sequences(
     connection: Connection, customers: set[tuple[str, str]], *, for_update: bool
 ) -> dict[tuple[str, str], int]:
-    rows = _of_customers(connection, t.customers, customers, for_update=for_update)
-    return {(row["app"], row["user_id"]): row["sequence"] for row in rows}
+    statement = select(t.customers)
+    if for_update:
+        statement = statement.order_by(t.customers.c.app, t.customers.c.user_id).with_for_update()
+    rows = _of_customers(connection, t.customers, statement, customers)
+    return {(row.app, row.user_id): row.sequence for row in rows}
 
 
 def _of_customers(
-    connection: Connection, table: Table, customers: set[tuple[str, str]], *, for_update: bool = False
-) -> Sequence[RowMapping]:
+    connection: Connection, table: Table, statement: Select[Any], customers: set[tuple[str, str]]
+) -> Sequence[Row[Any]]:
     if not customers:
         return ()
-    statement = select(table).where(tuple_(table.c.app, table.c.user_id).in_(sorted(customers)))
-    if for_update:
-        statement = statement.order_by(table.c.app, table.c.user_id).with_for_update()
-    return connection.execute(statement).mappings().all()
+    theirs = bulk.among_pairs(connection, (table.c.app, table.c.user_id), customers)
+    return connection.execute(statement.where(theirs)).all()
 
 
 def _write_merges(connection: Connection, merged: Mapping[str, str]) -> None:
@@ -234,13 +254,11 @@ def _insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str
 
 
 def _columns(resource: Purchase | Refund | Entitlement) -> dict[str, Any]:
-    dumped = resource.model_dump(exclude={"object", "charge"})
-    return {name: json.dumps(value) if isinstance(value, tuple) else value for name, value in dumped.items()}
+    # What is in them is flat: a field is what its column holds, but for tuples.
+    dumped = {name: value for name, value in resource if name not in _ELSEWHERE}
+    return dumped | {name: json.dumps(dumped[name]) for name in _TUPLES.intersection(dumped)}
 
 
-def _fields(row: RowMapping, names: Iterable[str]) -> dict[str, Any]:
-    return {
-        name: json.loads(row[name]) if name in _TUPLES else row[name]
-        for name in names
-        if name not in ("object", "charge")
-    }
+def _read(model: type[_Resource], names: Sequence[str], values: Sequence[Any]) -> _Resource:
+    fields = dict(zip(names, values, strict=True))
+    return model.model_validate(fields | {name: json.loads(fields[name]) for name in _TUPLES.intersection(fields)})
