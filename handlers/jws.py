@@ -6,7 +6,10 @@ and compares the header's `alg` with the one it expects before it looks for that
 
 import base64
 import binascii
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -23,13 +26,17 @@ _HALF = 32
 """ES256 signatures are r and s, 32 big-endian bytes each (RFC 7518, 3.4)."""
 _CHANGES_MEANING = frozenset({"crit", "b64"})
 """Headers that change how the rest must be read (RFC 7515, 4.1.11; RFC 7797). We speak none of them."""
+KNOWN_HEADERS_MAX = 64
+KNOWN_HEADER_CHARS_MAX = 16_384
+"""A platform signs for months under one header, and Apple's holds a chain of certificates: the same text is read once.
+Nothing of it is believed for that. Longer ones than anybody writes are not kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Jws:
     """The parts of a compact JWS, decoded, and nothing of it believed yet."""
 
-    header: dict[str, Any]
+    header: Mapping[str, Any]
     payload: bytes
     signing_input: bytes
     signature: bytes
@@ -52,10 +59,18 @@ def split(token: str, max_length: int) -> Jws:
     if len(segments) != 3:
         raise Malformed("not_a_compact_jws")
     head, body, signature = segments
+    header = _known_header(head) if len(head) <= KNOWN_HEADER_CHARS_MAX else _header(head)
+    return Jws(header, decode(body), f"{head}.{body}".encode("ascii"), decode(signature))
+
+
+def _header(head: str) -> Mapping[str, Any]:
     header = strict_json.parse_object(decode(head))
     if not _CHANGES_MEANING.isdisjoint(header) or not isinstance(header.get("kid", ""), str):
         raise Malformed("unsupported_jws_header")
-    return Jws(header, decode(body), f"{head}.{body}".encode("ascii"), decode(signature))
+    return MappingProxyType(header)
+
+
+_known_header = lru_cache(maxsize=KNOWN_HEADERS_MAX)(_header)
 
 
 def decode(segment: str) -> bytes:

@@ -6,6 +6,7 @@ audience nor the account alone says who speaks. The token does not cover the bod
 """
 
 import hmac
+from collections.abc import Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -78,7 +79,7 @@ def _object(raw: bytes) -> dict[str, Any]:
         raise Unauthentic("ill_formed_token") from None
 
 
-def _key_id(header: dict[str, Any]) -> str:
+def _key_id(header: Mapping[str, Any]) -> str:
     """Name the key to check with; the token chooses the key, never the algorithm (RFC 8725, section 3.1)."""
     if header.get("alg") != "RS256":
         raise Unauthentic("wrong_algorithm")

@@ -44,7 +44,7 @@ def _place_one(placed: Placed, entry: Entry) -> Placed:
     joined = _join(placed.book.lineages, home, found)
     if any(known.id == entry.id for known in joined.entries):
         return placed
-    lineages = {**placed.book.lineages, home: replace(joined, entries=(*joined.entries, entry))}
+    lineages = {**placed.book.lineages, home: Lineage((*joined.entries, entry), joined.purchases, joined.refunds)}
     for gone in found[1:]:
         lineages.pop(gone, None)
     moved = {ref: home for ref, lineage in placed.book.refs.items() if lineage in found[1:]} if found[1:] else {}

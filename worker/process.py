@@ -120,8 +120,9 @@ def _tied(each: Understood, claimed: Claimed, held: Sequence[Entry]) -> Understo
     What was understood for good is not said anew, however often it is replayed: a platform's API answers for the
     present, and tells nothing of a moment that is long past.
     """
-    row = replace(each.row, stations=claimed.stations)
-    each = replace(each, row=row)
+    if each.row.stations != claimed.stations:
+        each = replace(each, row=replace(each.row, stations=claimed.stations))
+    row = each.row
     if each.error or each.status == "quarantined":
         return each
     if held and PARTLY not in claimed.stations:

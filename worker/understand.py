@@ -111,7 +111,8 @@ def _understand(runtime: Runtime, each: _Read, answers: Mapping[Question, Any]) 
     if each.section is None:
         return each.blank
     facts = {question.lookup: answers[question] for question in each.questions if question in answers}
-    blank = replace(each.blank, answered=frozenset(lookup.kind for lookup in facts))
+    answered = frozenset(lookup.kind for lookup in facts)
+    blank = replace(each.blank, answered=answered) if answered else each.blank
     try:
         return _settled(runtime, blank, _meaning(each, facts))
     except Rejected as refused:
