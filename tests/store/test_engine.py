@@ -3,6 +3,8 @@
 Real: SQLite files, PostgreSQL. Double: nothing.
 """
 
+import re
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,9 @@ import pytest
 from sqlalchemy import exc, insert, select, text
 
 from tests.clusters import Cluster
+from worker.store import migrate
 from worker.store.engine import Store, StoreUnavailable
+from worker.store.postgresql import DriverMissing
 from worker.store.tables import locks, metadata
 
 ROW = {"name": "sweeper", "holder": "a", "until_ms": 1}
@@ -21,6 +25,14 @@ ROW = {"name": "sweeper", "holder": "a", "until_ms": 1}
 def _store(store_url: str) -> Iterator[Store]:
     opened = Store(store_url)
     metadata.create_all(opened.engine)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(name="migrated")
+def _migrated(store_url: str) -> Iterator[Store]:
+    opened = Store(store_url)
+    migrate.upgrade(opened)
     yield opened
     opened.close()
 
@@ -118,6 +130,33 @@ def test_a_mistake_of_ours_is_no_outage(store: Store):
     add(store)
     with pytest.raises(exc.IntegrityError):
         add(store)
+
+
+@pytest.mark.parametrize(
+    "wrong", ["SELECT * FROM look", "SELECT keeper FROM locks", "INSERT INTO locks (keeper) VALUES (1)"]
+)
+def test_a_name_that_is_wrong_is_no_outage(migrated: Store, wrong: str):
+    """A table or column that our tables never had is a mistake of ours, and said to be one."""
+    # It was answered with 503, for ever: whoever misspelled a name was told to come back later.
+    with pytest.raises(exc.DBAPIError), migrated.write() as connection:
+        connection.exec_driver_sql(wrong)
+
+
+@pytest.mark.parametrize("there", ["UPDATE alembic_version SET version_num = '0001'", "DROP TABLE alembic_version"])
+def test_tables_of_another_time_are_an_outage(migrated: Store, there: str):
+    """While a restore or a migration is under way, what is missing will come: nothing is given up meanwhile."""
+    with migrated.write() as connection:
+        connection.exec_driver_sql("DROP TABLE locks")
+        connection.exec_driver_sql(there)
+    with pytest.raises(StoreUnavailable):
+        names(migrated)
+
+
+def test_postgresql_without_its_driver(monkeypatch: pytest.MonkeyPatch):
+    """Whoever names PostgreSQL without having its driver is told the one line that installs it."""
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(DriverMissing, match=re.escape("pip install 'clawback[postgresql]'")):
+        Store("postgresql://clawback@127.0.0.1/clawback")
 
 
 def test_a_lost_connection_is_an_outage(store: Store):

@@ -12,7 +12,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 
 from worker.store import migrate
 from worker.store.engine import Store
-from worker.store.tables import metadata
+from worker.store.tables import REVISION, metadata
 
 
 def empty(directory: Path) -> Store:
@@ -29,6 +29,11 @@ def test_an_empty_database_is_brought_up_to_date(tmp_path: Path):
     assert (migrate.head(), False) == (migrate.current(store), migrate.pending(store))
     assert (migrate.head(), migrate.head()) == migrate.upgrade(store)
     store.close()
+
+
+def test_the_tables_name_the_migration_that_makes_them():
+    """What tells a database of another time from ours is the newest revision."""
+    assert migrate.head() == REVISION
 
 
 def test_migrations_and_tables_do_not_drift(tmp_path: Path):

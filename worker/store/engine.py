@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from config.settings import Store as Choices
 from worker.store import postgresql, sqlite
+from worker.store.tables import REVISION
 
 T = TypeVar("T")
 
@@ -114,6 +115,19 @@ class Store:
             raise StoreUnavailable(self._ours.describe(error, self.engine.url)) from error
 
     def _is_transient(self, error: DBAPIError) -> bool:
-        """Tell an absent or busy database from a mistake of ours."""
+        """Tell an absent or busy database from a mistake of ours.
+
+        A table that is not there is such a mistake, a name misspelled, and must not look like an outage that will
+        pass. But where the tables are not those of this code, a restore or a migration is under way, and it will.
+        """
+        if self._ours.is_undefined(error):
+            return not self._is_up_to_date()
         absent = error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
         return absent or self._ours.is_outage(error)
+
+    def _is_up_to_date(self) -> bool:
+        try:
+            with self.engine.connect() as connection:
+                return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == REVISION
+        except DBAPIError:
+            return False

@@ -19,9 +19,11 @@ INSTALL = "pip install 'clawback[postgresql]'"
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 CONTENTION = frozenset({"40001", "40P01"})
 """serialization_failure, deadlock_detected."""
-OUTAGES = frozenset({"25006", "25P03", "25P04", "57P05", "42P01", "42703"})
+OUTAGES = frozenset({"25006", "25P03", "25P04", "57P05"})
 """Of other classes than their nature: read_only_sql_transaction (we talk to a standby, a failover is under way), idle
-sessions and transactions that the server ended, and tables or columns that a migration has not made yet."""
+sessions and transactions that the server ended."""
+UNDEFINED = frozenset({"42P01", "42703"})
+"""undefined_table, undefined_column."""
 
 FEED_LOCK = 0x636C_6177_0000_0001
 MIGRATION_LOCK = 0x636C_6177_0000_0002
@@ -85,6 +87,11 @@ def is_contention(error: DBAPIError) -> bool:
 def is_outage(error: DBAPIError) -> bool:
     """Tell an outage that its class does not tell."""
     return _code(error) in OUTAGES
+
+
+def is_undefined(error: DBAPIError) -> bool:
+    """Tell whether a table or a column is not there."""
+    return _code(error) in UNDEFINED
 
 
 def describe(error: DBAPIError, url: URL) -> str:

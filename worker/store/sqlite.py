@@ -5,6 +5,7 @@ platform stands for (https://www.sqlite.org/pragma.html#pragma_synchronous). Wri
 that two of them queue for the write lock at their start and not in their middle, where SQLite could only fail one.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,11 @@ def is_contention(_error: DBAPIError) -> bool:
 def is_outage(_error: DBAPIError) -> bool:
     """Tell an outage that its class does not tell: none."""
     return False
+
+
+def is_undefined(error: DBAPIError) -> bool:
+    """Tell whether a table or a column is not there, which SQLite says in words alone."""
+    return re.match(r"no such (table|column)|table \S+ has no column", str(error.orig)) is not None
 
 
 def describe(error: DBAPIError, _url: URL) -> str:

@@ -34,6 +34,9 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
+REVISION = "0003"
+"""The migration that makes these tables."""
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
