@@ -41,7 +41,7 @@ from worker.store import inbox, migrate, outbox
 from worker.store.engine import Store
 from worker.work import spare_collector
 
-SET, SETS, WARM = 100, 7, 2
+SET, SETS, WARM = 256, 7, 2
 """Notifications of one set; measured sets; sets before them that do not count."""
 
 Say = Callable[[Simulator, Till, float], Shot]

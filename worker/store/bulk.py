@@ -1,167 +1,171 @@
-"""Insert, change and find many rows in one statement: on PostgreSQL by arrays in binary form.
+"""Ask for and write many rows in one statement, in texts that are written once and hold no value.
 
-One parameter per column instead of one per value: docs/decisions/0013-psycopg-and-arrays.md has what that is worth. The
-text of a statement is then the same for any number of rows, so that it is written, planned and prepared once. SQLite
-gets its rows from its driver, one after the other, and is spared what SQLAlchemy would do to each of them.
+Whatever is many is one parameter: on PostgreSQL an array in binary form, on SQLite a JSON array to be found in, and
+rows that its driver inserts one after the other. So the text of a statement is the same for any number of rows, and
+neither SQLAlchemy nor a driver builds or takes apart anything for each: docs/decisions/0013-psycopg-and-arrays.md has
+what that is worth. Texts go through `exec_driver_sql`, so that whoever listens to the engine hears of every statement.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import json
+import re
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    Boolean,
-    Column,
-    ColumnElement,
-    Connection,
-    Float,
-    Integer,
-    LargeBinary,
-    Table,
-    Text,
-    any_,
-    func,
-    literal,
-    select,
-    tuple_,
+from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, LargeBinary, Table
+
+Names = tuple[str, ...]
+Rows = Sequence[tuple[Any, ...]]
+"""Values in the order of the names of their columns."""
+
+_TYPES: Final = (
+    (LargeBinary, "bytea"),
+    (BigInteger, "bigint"),
+    (Integer, "integer"),
+    (Boolean, "boolean"),
+    (Float, "float8"),
 )
-from sqlalchemy.dialects import sqlite
-
-Rows = Sequence[Mapping[str, Any]]
-
-_TYPES = ((LargeBinary, "bytea"), (BigInteger, "bigint"), (Integer, "integer"), (Boolean, "boolean"), (Float, "float8"))
 
 
-def insert(connection: Connection, table: Table, rows: Rows) -> None:
+def insert(connection: Connection, table: Table, names: Names, rows: Rows) -> None:
     """Insert rows; what is there already is a mistake."""
-    _execute(connection, table, rows, conflict="fail")
+    _write(connection, table, names, rows, "fail")
 
 
-def insert_absent(connection: Connection, table: Table, rows: Rows) -> list[Any]:
-    """Insert the rows that are not there yet, by whichever key; give the last column of the key of each new one.
+def insert_absent(connection: Connection, table: Table, names: Names, rows: Rows) -> int:
+    """Insert the rows that are not there yet, by whichever key, and tell how many were not.
 
     No constraint is named: where two keys are made of each other, as an id of the identity it stands for, PostgreSQL
     would pass over a row only for the one that is named, and fail on the other when two processes insert it at once.
     """
-    return _execute(connection, table, rows, conflict="absent")
+    return _write(connection, table, names, rows, "absent")
 
 
-def upsert(connection: Connection, table: Table, rows: Rows) -> None:
+def insert_new(connection: Connection, table: Table, names: Names, rows: Rows) -> list[str]:
+    """Insert as `insert_absent` does, and give the keys of those that were not there."""
+    if not rows:
+        return []
+    source = _unnested(table, names) if _is_postgresql(connection) else _values(names)
+    (key,) = table.primary_key
+    text = f"{insertion(table, names, source, 'absent')} RETURNING {quoted(key.name)}"
+    if _is_postgresql(connection):
+        return list(connection.exec_driver_sql(text, columns_of(rows)).scalars())
+    # SQLite's driver gives nothing back where it is handed many rows.
+    return [key for row in rows for key in connection.exec_driver_sql(text, row).scalars()]
+
+
+def upsert(connection: Connection, table: Table, names: Names, rows: Rows) -> None:
     """Insert rows, and replace those that are there, in the order of their keys."""
-    key = [column.name for column in table.primary_key]
-    ordered = sorted(rows, key=lambda row: tuple(row[name] for name in key))
-    _execute(connection, table, ordered, conflict="replace")
+    place = [names.index(column.name) for column in table.primary_key]
+    _write(connection, table, names, sorted(rows, key=lambda row: [row[at] for at in place]), "replace")
 
 
-def change(connection: Connection, table: Table, rows: Rows) -> None:
-    """Change rows that are there, named by their keys, which are text; all rows give the same columns."""
+def change(connection: Connection, table: Table, names: Names, rows: Rows) -> None:
+    """Change rows that are there, named by the first column, which is their key."""
     if not rows:
         return
-    names = tuple(rows[0])
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(_change_on_postgresql(table, names), _arrays(rows, names))
+    if _is_postgresql(connection):
+        connection.exec_driver_sql(_change_on_postgresql(table, names), columns_of(rows))
     else:
-        connection.exec_driver_sql(_change_on_sqlite(table, names), [dict(row) for row in rows])
+        connection.exec_driver_sql(_change_on_sqlite(table, names), [(*row[1:], row[0]) for row in rows])
 
 
-def among(connection: Connection, column: Column[Any], values: Collection[str]) -> ColumnElement[bool]:
-    """Ask for the rows whose text is one of these."""
-    if connection.dialect.name != "postgresql":
-        return column.in_(sorted(values))
-    return column == any_(literal(sorted(values), ARRAY(Text)))
+def ask(connection: Connection, question: str, *many: Iterable[str]) -> Sequence[Any]:
+    """Ask for rows.
+
+    Args:
+        connection: a transaction.
+        question: SQL of our own, in which each `IN ?` stands for one of many texts, and what begins with `FOR UPDATE`
+            is left out where one transaction writes at a time anyway.
+        many: the texts, for each `IN ?`.
+    """
+    if _is_postgresql(connection):
+        answer = connection.exec_driver_sql(_on_postgresql(question), tuple(list(texts) for texts in many))
+    else:
+        answer = connection.exec_driver_sql(_on_sqlite(question), tuple(json.dumps(list(texts)) for texts in many))
+    return answer.fetchall()
 
 
-def among_pairs(
-    connection: Connection, columns: tuple[Column[Any], Column[Any]], pairs: Collection[tuple[str, str]]
-) -> ColumnElement[bool]:
-    """Ask for the rows whose two texts are one of these pairs."""
-    if connection.dialect.name != "postgresql":
-        return tuple_(*columns).in_(sorted(pairs))
-    firsts, seconds = (literal(list(side), ARRAY(Text)) for side in zip(*sorted(pairs), strict=True))
-    wanted = func.unnest(firsts, seconds).table_valued("first", "second").render_derived()
-    return tuple_(*columns).in_(select(wanted.c.first, wanted.c.second))
-
-
-def _execute(connection: Connection, table: Table, rows: Rows, *, conflict: str) -> list[Any]:
-    if not rows:
-        return []
-    if conflict == "absent" and connection.dialect.name != "postgresql":
-        return _new_on_sqlite(connection, table, rows)
-    constants = {column.name: column.default.arg for column in table.columns if column.default is not None}  # type: ignore[attr-defined]  # ours are all plain values
-    complete = tuple(constants | dict(rows[0]))
-    if connection.dialect.name != "postgresql":
-        connection.exec_driver_sql(_on_sqlite(table, complete, conflict), [constants | dict(row) for row in rows])
-        return []
-    done = connection.exec_driver_sql(_on_postgresql(table, complete, conflict), _arrays(rows, complete, constants))
-    return list(done.scalars()) if conflict == "absent" else []
-
-
-def _arrays(rows: Rows, names: Sequence[str], constants: Mapping[str, Any] | None = None) -> dict[str, list[Any]]:
+def columns_of(rows: Rows) -> tuple[list[Any], ...]:
     """Turn rows into columns."""
-    missing = constants or {}
-    return {name: [row.get(name, missing.get(name)) for row in rows] for name in names}
+    return tuple(map(list, zip(*rows, strict=True)))
 
 
-def _new_on_sqlite(connection: Connection, table: Table, rows: Rows) -> list[Any]:
-    *_, key = table.primary_key
-    statement = sqlite.insert(table).on_conflict_do_nothing().returning(key)
-    return list(connection.execute(statement, list(rows)).scalars())
+def type_of(table: Table, name: str) -> str:
+    """Name the type of a column as PostgreSQL does."""
+    own = table.c[name].type
+    return next((named for kind, named in _TYPES if isinstance(own, kind)), "text")
+
+
+@lru_cache(maxsize=256)
+def insertion(table: Table, names: Names, source: str, conflict: str) -> str:
+    """Write down an insert from a source of rows: what happens to those that are there already.
+
+    Args:
+        table: where to.
+        names: of the columns.
+        source: `VALUES …` or `SELECT …`.
+        conflict: `fail`, `absent` (it stays as it is) or `replace`.
+    """
+    into = f'INSERT INTO "{table.name}" ({", ".join(map(quoted, names))}) {source}'
+    if conflict == "absent":
+        return f"{into} ON CONFLICT DO NOTHING"
+    if conflict == "replace":
+        key = [column.name for column in table.primary_key]
+        changed = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name not in key)
+        return f"{into} ON CONFLICT ({', '.join(map(quoted, key))}) DO UPDATE SET {changed}"
+    return into
+
+
+def quoted(name: str) -> str:
+    """Write a name as SQL takes it for one whatever it means otherwise."""
+    return f'"{name}"'
+
+
+def _write(connection: Connection, table: Table, names: Names, rows: Rows, conflict: str) -> int:
+    if not rows:
+        return 0
+    if _is_postgresql(connection):
+        source = _unnested(table, names)
+        return connection.exec_driver_sql(insertion(table, names, source, conflict), columns_of(rows)).rowcount
+    return connection.exec_driver_sql(insertion(table, names, _values(names), conflict), list(rows)).rowcount
+
+
+def _is_postgresql(connection: Connection) -> bool:
+    return connection.dialect.name == "postgresql"
 
 
 # The texts below hold names of our own tables and columns, and nothing else.
 
 
-@lru_cache(maxsize=256)
-def _on_sqlite(table: Table, names: tuple[str, ...], conflict: str) -> str:
-    values = ", ".join(f":{name}" for name in names)
-    return f"{_insert(table, names)} VALUES ({values}) {_on_conflict(table, names, conflict)}"
+def _values(names: Names) -> str:
+    return f"VALUES ({', '.join('?' for _ in names)})"
 
 
 @lru_cache(maxsize=256)
-def _on_postgresql(table: Table, names: tuple[str, ...], conflict: str) -> str:
-    rows = f"SELECT * FROM unnest({_unnested(table, names)})"  # noqa: S608 - see above
-    return f"{_insert(table, names)} {rows} {_on_conflict(table, names, conflict)}"
+def _unnested(table: Table, names: Names) -> str:
+    return f"SELECT * FROM unnest({', '.join(f'%b::{type_of(table, name)}[]' for name in names)})"  # noqa: S608 - see above
 
 
 @lru_cache(maxsize=256)
-def _change_on_sqlite(table: Table, names: tuple[str, ...]) -> str:
-    key = [column.name for column in table.primary_key]
-    values = ", ".join(f'"{name}" = :{name}' for name in names if name not in key)
-    return f'UPDATE "{table.name}" SET {values} WHERE ' + " AND ".join(f'"{name}" = :{name}' for name in key)  # noqa: S608 - see above
+def _change_on_sqlite(table: Table, names: Names) -> str:
+    key, *others = map(quoted, names)
+    return f'UPDATE "{table.name}" SET {", ".join(f"{name} = ?" for name in others)} WHERE {key} = ?'  # noqa: S608 - see above
 
 
 @lru_cache(maxsize=256)
-def _change_on_postgresql(table: Table, names: tuple[str, ...]) -> str:
-    key = [column.name for column in table.primary_key]
-    values = ", ".join(f'"{name}" = new."{name}"' for name in names if name not in key)
-    new = f"unnest({_unnested(table, names)}) AS new ({', '.join(map(_quoted, names))})"
-    same = " AND ".join(f'"{table.name}"."{name}" = new."{name}"' for name in key)
-    return f'UPDATE "{table.name}" SET {values} FROM {new} WHERE {same}'  # noqa: S608 - see above
+def _change_on_postgresql(table: Table, names: Names) -> str:
+    key, *others = map(quoted, names)
+    new = f"({_unnested(table, names)}) AS new ({', '.join(map(quoted, names))})"
+    values = ", ".join(f"{name} = new.{name}" for name in others)
+    return f'UPDATE "{table.name}" SET {values} FROM {new} WHERE "{table.name}".{key} = new.{key}'  # noqa: S608 - see above
 
 
-def _insert(table: Table, names: Sequence[str]) -> str:
-    return f'INSERT INTO "{table.name}" ({", ".join(map(_quoted, names))})'
+@lru_cache(maxsize=256)
+def _on_postgresql(question: str) -> str:
+    return question.replace("IN ?", "= ANY(%b::text[])")
 
 
-def _unnested(table: Table, names: Sequence[str]) -> str:
-    return ", ".join(f"%({name})b::{_type_of(table.c[name].type)}[]" for name in names)
-
-
-def _on_conflict(table: Table, names: Sequence[str], conflict: str) -> str:
-    key = [column.name for column in table.primary_key]
-    if conflict == "absent":
-        return f'ON CONFLICT DO NOTHING RETURNING "{key[-1]}"'
-    if conflict == "replace":
-        changed = ", ".join(f'"{name}" = excluded."{name}"' for name in names if name not in key)
-        return f"ON CONFLICT ({', '.join(map(_quoted, key))}) DO UPDATE SET {changed}"
-    return ""
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'
-
-
-def _type_of(column: Any) -> str:
-    return next((name for kind, name in _TYPES if isinstance(column, kind)), "text")
+@lru_cache(maxsize=256)
+def _on_sqlite(question: str) -> str:
+    return re.sub(r" FOR UPDATE.*", "", question).replace("IN ?", "IN (SELECT value FROM json_each(?))")

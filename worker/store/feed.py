@@ -11,6 +11,8 @@ from worker.store import bulk
 from worker.store.postgresql import lock_feed
 from worker.store.tables import events
 
+_COLUMNS = ("id", "app", "environment", "type", "user_id", "sequence", "timestamp_ms", "notification", "document")
+
 
 @dataclass(frozen=True, slots=True)
 class FeedPage:
@@ -30,7 +32,7 @@ def append(connection: Connection, new: Sequence[Event], *, now_ms: int) -> None
     """Add events at the end of the feed: the last thing that a transaction does, as others wait here for its commit."""
     if new:
         lock_feed(connection)
-        bulk.insert(connection, events, [_row(event, now_ms) for event in new])
+        bulk.insert(connection, events, _COLUMNS, [_row(event, now_ms) for event in new])
 
 
 def read_feed(
@@ -74,15 +76,15 @@ def _like(pattern: str) -> str:
     return pattern.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%").replace("*", "%")
 
 
-def _row(event: Event, now_ms: int) -> dict[str, Any]:
-    return {
-        "id": event.id,
-        "app": event.app,
-        "environment": event.environment,
-        "type": event.type,
-        "user_id": event.customer.user_id if event.customer else None,
-        "sequence": event.sequence,
-        "timestamp_ms": now_ms,
-        "notification": event.data.cause.notification,
-        "document": event.model_dump_json(),
-    }
+def _row(event: Event, now_ms: int) -> tuple[Any, ...]:
+    return (
+        event.id,
+        event.app,
+        event.environment,
+        event.type,
+        event.customer.user_id if event.customer else None,
+        event.sequence,
+        now_ms,
+        event.data.cause.notification,
+        event.model_dump_json(),
+    )

@@ -5,15 +5,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, select, update
 
 from schemas.entry import Entry
 from schemas.resources import NotificationStatus
 from worker.store import bulk
-from worker.store.tables import entries, notifications
+from worker.store.tables import notifications
 
 LOOKING_UP = "looking_up:"
 """How the reason of an accepted notification begins that has taken effect, and may say more once it is looked up."""
+
+_DEFAULTS = {"attempts": 0, "retry_at_ms": 0, "stations": "{}"}
+_STORED = """
+    SELECT id, app, platform, notification_id, type, body, headers, received_at_ms, attempts, stations
+    FROM notifications WHERE id IN ? AND status = 'accepted' ORDER BY received_at_ms, id"""
+_CLAIMED = """
+    SELECT id, attempts, stations FROM notifications WHERE id IN ? AND status = 'accepted'
+    ORDER BY id FOR UPDATE SKIP LOCKED"""
+_SAID = "SELECT notification, document FROM entries WHERE notification IN ?"
+_FINISHED_COLUMNS = ("id", "status", "reason", "detail", "attempts", "stations", "retry_at_ms", "finished_at_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +73,17 @@ def insert_absent(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
     Returns:
         The ids that are new. The others were accepted before: a platform repeats itself.
     """
-    return set(bulk.insert_absent(connection, notifications, rows))
+    if not rows:
+        return set()
+    given = tuple(rows[0])
+    missing = {name: value for name, value in _DEFAULTS.items() if name not in given}
+    complete = [(*(row[name] for name in given), *missing.values()) for row in rows]
+    return set(bulk.insert_new(connection, notifications, (*given, *missing), complete))
 
 
 def load(connection: Connection, ids: Iterable[str]) -> list[Stored]:
     """Read the accepted ones among these, oldest first."""
-    statement = (
-        select(notifications)
-        .where(bulk.among(connection, notifications.c.id, list(ids)), notifications.c.status == "accepted")
-        .order_by(notifications.c.received_at_ms, notifications.c.id)
-    )
-    return [_stored(row) for row in connection.execute(statement)]
+    return [_stored(row) for row in bulk.ask(connection, _STORED, ids)]
 
 
 def claim(connection: Connection, ids: Iterable[str]) -> dict[str, Claimed]:
@@ -81,42 +91,34 @@ def claim(connection: Connection, ids: Iterable[str]) -> dict[str, Claimed]:
 
     What another worker holds is passed over: whoever holds it finishes it, or the sweeper queues it again.
     """
-    statement = (
-        select(notifications.c.id, notifications.c.attempts, notifications.c.stations)
-        .where(bulk.among(connection, notifications.c.id, list(ids)), notifications.c.status == "accepted")
-        .order_by(notifications.c.id)
-        .with_for_update(skip_locked=True)
-    )
-    return {row.id: Claimed(row.attempts, json.loads(row.stations)) for row in connection.execute(statement)}
+    found = bulk.ask(connection, _CLAIMED, ids)
+    return {id_: Claimed(attempts, json.loads(stations)) for id_, attempts, stations in found}
 
 
 def said_before(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[Entry, ...]]:
     """Read what the ledger holds of these notifications, of every revision; absent: nothing."""
-    statement = select(entries.c.notification, entries.c.document).where(
-        bulk.among(connection, entries.c.notification, list(ids))
-    )
     found: dict[str, tuple[Entry, ...]] = {}
-    for row in connection.execute(statement):
-        found[row.notification] = (*found.get(row.notification, ()), Entry.model_validate_json(row.document))
+    for notification, document in bulk.ask(connection, _SAID, ids):
+        found[notification] = (*found.get(notification, ()), Entry.model_validate_json(document))
     return found
 
 
 def finish(connection: Connection, outcomes: Sequence[Outcome], *, now_ms: int) -> None:
     """Write what became of notifications."""
     rows = [
-        {
-            "id": outcome.id,
-            "status": outcome.status,
-            "reason": outcome.reason,
-            "detail": outcome.detail,
-            "attempts": outcome.attempts,
-            "stations": json.dumps(outcome.stations),
-            "retry_at_ms": outcome.retry_at_ms,
-            "finished_at_ms": None if outcome.status == "accepted" else now_ms,
-        }
+        (
+            outcome.id,
+            outcome.status,
+            outcome.reason,
+            outcome.detail,
+            outcome.attempts,
+            json.dumps(outcome.stations),
+            outcome.retry_at_ms,
+            None if outcome.status == "accepted" else now_ms,
+        )
         for outcome in outcomes
     ]
-    bulk.change(connection, notifications, rows)
+    bulk.change(connection, notifications, _FINISHED_COLUMNS, rows)
 
 
 def overdue(connection: Connection, *, now_ms: int, limit: int) -> list[str]:
@@ -148,16 +150,7 @@ def reopen(connection: Connection, ids: Sequence[str]) -> list[str]:
     return list(connection.execute(statement).scalars())
 
 
-def _stored(row: Row[Any]) -> Stored:
-    return Stored(
-        id=row.id,
-        app=row.app,
-        platform=row.platform,
-        notification_id=row.notification_id,
-        type=row.type,
-        body=row.body,
-        headers=json.loads(row.headers),
-        received_at_ms=row.received_at_ms,
-        attempts=row.attempts,
-        stations=json.loads(row.stations),
-    )
+def _stored(row: Iterable[Any]) -> Stored:
+    id_, app, platform, notification_id, type_, body, headers, received_at_ms, attempts, stations = row
+    said, passed = json.loads(headers), json.loads(stations)
+    return Stored(id_, app, platform, notification_id, type_, body, said, received_at_ms, attempts, passed)

@@ -12,11 +12,11 @@ while an earlier one of the same subscriber and customer is pending.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, bindparam, exists, func, or_, select, update
+from sqlalchemy import Connection, Row, Table, and_, bindparam, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from config.settings import Subscriber
@@ -29,7 +29,6 @@ from worker.store.tables import deliveries, events, subscribers
 LEASE_SLACK_MS = 15_000
 """How much longer than the subscriber's own time-out a claim lasts: time to record the attempt."""
 
-_Row = Mapping[str, Any]
 Customer = tuple[str, str, str]
 """Subscriber, app, user: within these, deliveries go out one after the other."""
 
@@ -55,6 +54,20 @@ _address = (
     subscribers.c.order,
     subscribers.c.allow_private,
     subscribers.c.timeout_seconds,
+)
+
+_LISTENING = """SELECT id, app, types, "order" FROM subscribers WHERE app IN ? AND state = 'enabled'"""
+# Told by their keys and numbered, never compared with each other: without statistics, as on a table that has just begun
+# to fill, PostgreSQL compares every pending delivery with every other one.
+_FIRST = """
+    SELECT subscriber, app, user_id, id FROM (
+        SELECT subscriber, app, user_id, id,
+            row_number() OVER (PARTITION BY subscriber, app, user_id ORDER BY sequence) AS place
+        FROM deliveries WHERE subscriber IN ? AND status = 'pending' AND app IN ? AND user_id IN ?
+    ) AS line WHERE place = 1"""
+_COLUMNS = (
+    *("id", "event_id", "subscriber", "app", "user_id", "sequence"),
+    *("status", "attempts", "next_attempt_ms", "claimed_until_ms", "created_at_ms"),
 )
 
 
@@ -92,27 +105,25 @@ def enqueue(connection: Connection, events: Sequence[Event], now_ms: int) -> lis
     Returns:
         The deliveries that may be attempted at once: not those held back by an earlier one.
     """
-    apps = {event.app for event in events}
-    listening = select(subscribers).where(subscribers.c.app.in_(apps), subscribers.c.state == "enabled")
-    told = [dict(row) for row in connection.execute(listening).mappings()] if events else []
-    types = {row["id"]: json.loads(row["types"]) for row in told}
-    rows = [
-        _delivery(event, row["id"], now_ms)
+    told = bulk.ask(connection, _LISTENING, {event.app for event in events}) if events else ()
+    asked = [(row, json.loads(row.types)) for row in told]
+    new = [
+        (identify.make("dlv", event.id, row.id), event, row)
         for event in events
-        for row in told
-        if row["app"] == event.app and matches(types[row["id"]], event.type)
+        for row, types in asked
+        if row.app == event.app and matches(types, event.type)
     ]
-    if not rows:
-        return []
-    bulk.insert_absent(connection, deliveries, rows)
-    ordered = {row["id"] for row in told if row["order"] == "per_customer"}
-    queued = {row["id"]: _customer(row) for row in rows if row["subscriber"] in ordered and row["user_id"]}
-    first = first_in_line(connection, queued.values())
-    return [row["id"] for row in rows if row["id"] not in queued or first.get(queued[row["id"]]) == row["id"]]
+    bulk.insert_absent(connection, deliveries, _COLUMNS, [_delivery(*each, now_ms) for each in new])
+    queued = {id_: _customer(event, row) for id_, event, row in new}
+    first = first_in_line(connection, filter(None, queued.values()))
+    return [id_ for id_, customer in queued.items() if customer is None or first.get(customer) == id_]
 
 
-def _customer(row: _Row) -> Customer:
-    return (row["subscriber"], row["app"], row["user_id"])
+def _customer(event: Event, subscriber: Row[Any]) -> Customer | None:
+    """Name whose turn it is; None: it waits for nobody."""
+    if event.customer is None or subscriber.order != "per_customer":
+        return None
+    return (subscriber.id, event.app, event.customer.user_id)
 
 
 def due(connection: Connection, now_ms: int, limit: int) -> list[str]:
@@ -175,21 +186,8 @@ def first_in_line(connection: Connection, customers: Iterable[Customer]) -> dict
     wanted = set(customers)
     if not wanted:
         return {}
-    column = deliveries.c
-    # Told by their keys and numbered, never compared with each other: without statistics, as on a table that has just
-    # begun to fill, PostgreSQL compares every pending delivery with every other one.
-    place = func.row_number().over(
-        partition_by=(column.subscriber, column.app, column.user_id), order_by=column.sequence
-    )
-    line = (
-        select(column.subscriber, column.app, column.user_id, column.id, place.label("place"))
-        .where(column.subscriber.in_({subscriber for subscriber, _, _ in wanted}), column.status == "pending")
-        .where(column.app.in_({app for _, app, _ in wanted}), column.user_id.in_({user for _, _, user in wanted}))
-        .subquery()
-    )
-    pending = select(line.c.subscriber, line.c.app, line.c.user_id, line.c.id).where(line.c.place == 1)
-    found = {(row.subscriber, row.app, row.user_id): row.id for row in connection.execute(pending)}
-    return {customer: found[customer] for customer in wanted if customer in found}
+    found = bulk.ask(connection, _FIRST, *map(set, zip(*wanted, strict=True)))
+    return {customer: id_ for *parts, id_ in found if (customer := tuple(parts)) in wanted}
 
 
 def sync_subscribers(connection: Connection, configured: Sequence[Subscriber], now: float) -> None:
@@ -213,18 +211,9 @@ def sync_subscribers(connection: Connection, configured: Sequence[Subscriber], n
     )
 
 
-def _delivery(event: Event, subscriber: str, now_ms: int) -> dict[str, Any]:
-    return {
-        "id": identify.make("dlv", event.id, subscriber),
-        "event_id": event.id,
-        "subscriber": subscriber,
-        "app": event.app,
-        "user_id": event.customer.user_id if event.customer else None,
-        "sequence": event.sequence,
-        "status": "pending",
-        "next_attempt_ms": now_ms,
-        "created_at_ms": now_ms,
-    }
+def _delivery(id_: str, event: Event, subscriber: Row[Any], now_ms: int) -> tuple[Any, ...]:
+    user_id = event.customer.user_id if event.customer else None
+    return (id_, event.id, subscriber.id, event.app, user_id, event.sequence, "pending", 0, now_ms, 0, now_ms)
 
 
 def _configured(subscriber: Subscriber) -> dict[str, Any]:

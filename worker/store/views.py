@@ -1,0 +1,112 @@
+"""Write and read purchases, refunds and entitlements: a column per field, so that the API shows what the fold made.
+
+They are wide. To PostgreSQL they go as one JSON document, which pydantic writes in a quarter of the time that an array
+for each column takes; and either database gives a row back as a JSON object, which pydantic reads in half the time that
+it takes to look through a dictionary. To SQLite they go as rows: it is slow at taking documents apart.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, Generic, TypeVar
+
+from pydantic import TypeAdapter
+from sqlalchemy import Connection, RowMapping, Table
+
+from schemas.resources import Entitlement, Purchase, Refund
+from worker.store import bulk
+from worker.store import tables as t
+
+R = TypeVar("R", Purchase, Refund, Entitlement)
+
+_TUPLES: Final = frozenset({"aliases", "entitlements", "purchases"})
+"""Fields that hold many: JSON text in their columns."""
+_ELSEWHERE: Final = frozenset({"object", "charge"})
+"""Fields that are no columns."""
+
+
+@dataclass(frozen=True, eq=False)
+class View(Generic[R]):
+    """A table of resources.
+
+    Attributes:
+        document: what makes one JSON document of many.
+        key: the fields that tell one from another.
+    """
+
+    table: Table
+    model: type[R]
+    document: TypeAdapter[list[R]]
+    fields: tuple[str, ...]
+    key: tuple[str, ...]
+
+    def write(self, connection: Connection, items: Sequence[R], extra: Mapping[str, Sequence[Any]]) -> None:
+        """Insert these, and replace those that are there. Give them in the order of their keys.
+
+        Args:
+            connection: a transaction.
+            items: what to write.
+            extra: columns that are no fields: what each item has there.
+        """
+        if not items:
+            return
+        names, further = (*self.fields, *extra), tuple(extra)
+        if connection.dialect.name == "postgresql":
+            text = bulk.insertion(self.table, names, _from_document(self, further), "replace")
+            document = self.document.dump_json(list(items)).decode()
+            connection.exec_driver_sql(text, (document, *map(list, extra.values())))
+        else:
+            rows = map(self._row, items)
+            bulk.upsert(connection, self.table, names, _beside(rows, extra))
+
+    def find(
+        self, connection: Connection, columns: str, where: str, *many: Sequence[str]
+    ) -> Iterator[tuple[tuple[Any, ...], R]]:
+        """Read the rows for which something holds: some of their columns, and the resource."""
+        read = self.model.model_validate_json
+        question = f"SELECT {columns}, {_as_json(self, connection.dialect.name)} FROM {self.table} WHERE {where}"  # noqa: S608 - names and questions of our own
+        for *some, document in bulk.ask(connection, question, *many):
+            yield tuple(some), read(document)
+
+    def read(self, row: RowMapping) -> R:
+        """Read one back from its columns."""
+        fields = {name: row[name] for name in self.fields}
+        return self.model.model_validate(fields | {n: json.loads(fields[n]) for n in _TUPLES.intersection(fields)})
+
+    def _row(self, item: R) -> tuple[Any, ...]:
+        values = item.__dict__
+        return tuple(json.dumps(values[name]) if name in _TUPLES else values[name] for name in self.fields)
+
+
+def _view(table: Table, model: type[R]) -> View[R]:
+    fields = tuple(name for name in model.model_fields if name not in _ELSEWHERE)
+    return View(table, model, TypeAdapter(list[model]), fields, tuple(column.name for column in table.primary_key))  # type: ignore[valid-type]  # a type that is known once this runs
+
+
+PURCHASES: Final = _view(t.purchases, Purchase)
+REFUNDS: Final = _view(t.refunds, Refund)
+ENTITLEMENTS: Final = _view(t.entitlements, Entitlement)
+
+
+def _beside(rows: Iterable[tuple[Any, ...]], extra: Mapping[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
+    if not extra:
+        return list(rows)
+    return [(*row, *more) for row, more in zip(rows, zip(*extra.values(), strict=True), strict=True)]
+
+
+@lru_cache(maxsize=64)
+def _from_document(view: View[Any], extra: tuple[str, ...]) -> str:
+    """Take a document apart. An array within it becomes the text it is there, as its column is text."""
+    fields = ", ".join(f'"{name}" {bulk.type_of(view.table, name)}' for name in view.fields)
+    arrays = "".join(f", unnest(%b::{bulk.type_of(view.table, name)}[])" for name in extra)
+    return f"SELECT * FROM ROWS FROM (json_to_recordset(%t::json) AS ({fields}){arrays})"  # noqa: S608 - names of our own
+
+
+@lru_cache(maxsize=64)
+def _as_json(view: View[Any], dialect: str) -> str:
+    """Make an object of a row."""
+    make, many = ("json_build_object", '"{}"::json') if dialect == "postgresql" else ("json_object", 'json("{}")')
+    pairs = [f"'{name}', {many.format(name) if name in _TUPLES else bulk.quoted(name)}" for name in view.fields]
+    made = f"{make}({', '.join(pairs)})"
+    return f"{made}::text" if dialect == "postgresql" else made
