@@ -8,8 +8,9 @@ what that is worth. Texts go through `exec_driver_sql`, so that whoever listens 
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, LargeBinary, Table
@@ -17,6 +18,9 @@ from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, LargeBin
 Names = tuple[str, ...]
 Rows = Sequence[tuple[Any, ...]]
 """Values in the order of the names of their columns."""
+Same = Mapping[str, Any]
+"""One value for every row, by the name of its column."""
+_NOTHING: Final[Same] = MappingProxyType({})
 
 _TYPES: Final = (
     (LargeBinary, "bytea"),
@@ -27,37 +31,55 @@ _TYPES: Final = (
 )
 
 
-def insert(connection: Connection, table: Table, names: Names, rows: Rows) -> None:
-    """Insert rows; what is there already is a mistake."""
-    _write(connection, table, names, rows, "fail")
+class Texts(list["str | None"]):
+    """A column of texts on its way to PostgreSQL: `worker/store/dumpers.py`."""
 
 
-def insert_absent(connection: Connection, table: Table, names: Names, rows: Rows) -> int:
+class Numbers(list["int | None"]):
+    """A column of integers on its way to PostgreSQL."""
+
+
+_COLUMNS: Final[Mapping[str, type[list[Any]]]] = {"text": Texts, "bigint": Numbers, "integer": Numbers}
+
+
+def insert(connection: Connection, table: Table, names: Names, rows: Rows, same: Same = _NOTHING) -> None:
+    """Insert rows; what is there already is a mistake.
+
+    Args:
+        connection: a transaction.
+        table: where to.
+        names: of the columns.
+        rows: what each row has in these columns.
+        same: what every row has in further columns.
+    """
+    _write(connection, table, names, rows, "fail", same)
+
+
+def insert_absent(connection: Connection, table: Table, names: Names, rows: Rows, same: Same = _NOTHING) -> int:
     """Insert the rows that are not there yet, by whichever key, and tell how many were not.
 
     No constraint is named: where two keys are made of each other, as an id of the identity it stands for, PostgreSQL
     would pass over a row only for the one that is named, and fail on the other when two processes insert it at once.
     """
-    return _write(connection, table, names, rows, "absent")
+    return _write(connection, table, names, rows, "absent", same)
 
 
 def insert_new(connection: Connection, table: Table, names: Names, rows: Rows) -> list[str]:
     """Insert as `insert_absent` does, and give the keys of those that were not there."""
     if not rows:
         return []
-    source = _unnested(table, names) if _is_postgresql(connection) else _values(names)
     (key,) = table.primary_key
-    text = f"{insertion(table, names, source, 'absent')} RETURNING {quoted(key.name)}"
+    text = f"{_insertion(connection, table, names, (), 'absent')} RETURNING {quoted(key.name)}"
     if _is_postgresql(connection):
-        return list(connection.exec_driver_sql(text, columns_of(rows)).scalars())
+        return list(connection.exec_driver_sql(text, columns_of(table, names, rows)).scalars())
     # SQLite's driver gives nothing back where it is handed many rows.
-    return [key for row in rows for key in connection.exec_driver_sql(text, row).scalars()]
+    return [new for row in rows for new in connection.exec_driver_sql(text, row).scalars()]
 
 
 def upsert(connection: Connection, table: Table, names: Names, rows: Rows) -> None:
     """Insert rows, and replace those that are there, in the order of their keys."""
     place = [names.index(column.name) for column in table.primary_key]
-    _write(connection, table, names, sorted(rows, key=lambda row: [row[at] for at in place]), "replace")
+    _write(connection, table, names, sorted(rows, key=lambda row: [row[at] for at in place]), "replace", _NOTHING)
 
 
 def change(connection: Connection, table: Table, names: Names, rows: Rows) -> None:
@@ -65,7 +87,7 @@ def change(connection: Connection, table: Table, names: Names, rows: Rows) -> No
     if not rows:
         return
     if _is_postgresql(connection):
-        connection.exec_driver_sql(_change_on_postgresql(table, names), columns_of(rows))
+        connection.exec_driver_sql(_change_on_postgresql(table, names), columns_of(table, names, rows))
     else:
         connection.exec_driver_sql(_change_on_sqlite(table, names), [(*row[1:], row[0]) for row in rows])
 
@@ -80,15 +102,15 @@ def ask(connection: Connection, question: str, *many: Iterable[str]) -> Sequence
         many: the texts, for each `IN ?`.
     """
     if _is_postgresql(connection):
-        answer = connection.exec_driver_sql(_on_postgresql(question), tuple(list(texts) for texts in many))
+        answer = connection.exec_driver_sql(_on_postgresql(question), tuple(map(Texts, many)))
     else:
         answer = connection.exec_driver_sql(_on_sqlite(question), tuple(json.dumps(list(texts)) for texts in many))
     return answer.fetchall()
 
 
-def columns_of(rows: Rows) -> tuple[list[Any], ...]:
-    """Turn rows into columns."""
-    return tuple(map(list, zip(*rows, strict=True)))
+def columns_of(table: Table, names: Names, rows: Rows) -> tuple[list[Any], ...]:
+    """Turn rows into columns, each of a type whose elements need not be looked at."""
+    return tuple(kind(column) for kind, column in zip(_kinds(table, names), zip(*rows, strict=True), strict=True))
 
 
 def type_of(table: Table, name: str) -> str:
@@ -122,13 +144,19 @@ def quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def _write(connection: Connection, table: Table, names: Names, rows: Rows, conflict: str) -> int:
+def _write(connection: Connection, table: Table, names: Names, rows: Rows, conflict: str, same: Same) -> int:
     if not rows:
         return 0
+    text, further = _insertion(connection, table, names, tuple(same), conflict), tuple(same.values())
     if _is_postgresql(connection):
-        source = _unnested(table, names)
-        return connection.exec_driver_sql(insertion(table, names, source, conflict), columns_of(rows)).rowcount
-    return connection.exec_driver_sql(insertion(table, names, _values(names), conflict), list(rows)).rowcount
+        # In the order of the text, where they are named before the arrays.
+        return connection.exec_driver_sql(text, (*further, *columns_of(table, names, rows))).rowcount
+    return connection.exec_driver_sql(text, [row + further for row in rows]).rowcount
+
+
+def _insertion(connection: Connection, table: Table, names: Names, same: Names, conflict: str) -> str:
+    source = _unnested(table, names, same) if _is_postgresql(connection) else _values(names + same)
+    return insertion(table, names + same, source, conflict)
 
 
 def _is_postgresql(connection: Connection) -> bool:
@@ -143,8 +171,15 @@ def _values(names: Names) -> str:
 
 
 @lru_cache(maxsize=256)
-def _unnested(table: Table, names: Names) -> str:
-    return f"SELECT * FROM unnest({', '.join(f'%b::{type_of(table, name)}[]' for name in names)})"  # noqa: S608 - see above
+def _unnested(table: Table, names: Names, same: Names = ()) -> str:
+    arrays = ", ".join(f"%b::{type_of(table, name)}[]" for name in names)
+    single = "".join(f", %b::{type_of(table, name)}" for name in same)
+    return f"SELECT new.*{single} FROM unnest({arrays}) AS new ({', '.join(map(quoted, names))})"  # noqa: S608 - see above
+
+
+@lru_cache(maxsize=256)
+def _kinds(table: Table, names: Names) -> tuple[type[list[Any]], ...]:
+    return tuple(_COLUMNS.get(type_of(table, name), list) for name in names)
 
 
 @lru_cache(maxsize=256)
@@ -156,7 +191,7 @@ def _change_on_sqlite(table: Table, names: Names) -> str:
 @lru_cache(maxsize=256)
 def _change_on_postgresql(table: Table, names: Names) -> str:
     key, *others = map(quoted, names)
-    new = f"({_unnested(table, names)}) AS new ({', '.join(map(quoted, names))})"
+    new = f"({_unnested(table, names)}) AS new"
     values = ", ".join(f"{name} = new.{name}" for name in others)
     return f'UPDATE "{table.name}" SET {values} FROM {new} WHERE "{table.name}".{key} = new.{key}'  # noqa: S608 - see above
 

@@ -11,7 +11,7 @@ from worker.store import bulk
 from worker.store.postgresql import lock_feed
 from worker.store.tables import events
 
-_COLUMNS = ("id", "app", "environment", "type", "user_id", "sequence", "timestamp_ms", "notification", "document")
+_COLUMNS = ("id", "app", "environment", "type", "user_id", "sequence", "notification", "document")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def append(connection: Connection, new: Sequence[Event], *, now_ms: int) -> None
     """Add events at the end of the feed: the last thing that a transaction does, as others wait here for its commit."""
     if new:
         lock_feed(connection)
-        bulk.insert(connection, events, _COLUMNS, [_row(event, now_ms) for event in new])
+        bulk.insert(connection, events, _COLUMNS, list(map(_row, new)), {"timestamp_ms": now_ms})
 
 
 def read_feed(
@@ -76,7 +76,7 @@ def _like(pattern: str) -> str:
     return pattern.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%").replace("*", "%")
 
 
-def _row(event: Event, now_ms: int) -> tuple[Any, ...]:
+def _row(event: Event) -> tuple[Any, ...]:
     return (
         event.id,
         event.app,
@@ -84,7 +84,6 @@ def _row(event: Event, now_ms: int) -> tuple[Any, ...]:
         event.type,
         event.customer.user_id if event.customer else None,
         event.sequence,
-        now_ms,
         event.data.cause.notification,
         event.model_dump_json(),
     )

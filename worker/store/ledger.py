@@ -16,6 +16,7 @@ from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, update
 
 from handlers.ledger import purchase_id_of
 from handlers.placing import refs_of
+from schemas.base import Noun
 from schemas.book import Book, Held, Holder, Lineage, Ref
 from schemas.entry import Entry
 from schemas.resources import Entitlement, Purchase, Refund
@@ -39,10 +40,7 @@ _LOCKED_REFS = (
 _ENTRIES = "SELECT lineage, document FROM entries WHERE lineage IN ?"
 _SEQUENCES = "SELECT app, user_id, sequence FROM customers WHERE app IN ? AND user_id IN ? ORDER BY app, user_id"
 _THEIRS = "app IN ? AND user_id IN ?"
-_ENTRY_COLUMNS = (
-    *("id", "lineage", "app", "platform", "kind"),
-    *("occurred_at_ms", "recorded_at_ms", "notification", "document"),
-)
+_ENTRY_COLUMNS = ("id", "lineage", "app", "platform", "kind", "occurred_at_ms", "notification", "document")
 
 
 def load_book(connection: Connection, entries: Sequence[Entry], *, for_update: bool = False) -> Book:
@@ -89,8 +87,8 @@ def write_book(
     _write_refs(connection, before, after)
     _write_entries(connection, before, after, now_ms)
     _write_views(connection, before, after)
-    changed = [after.entitlements[held] for held in sorted(_differ(before.entitlements, after.entitlements))]
-    ENTITLEMENTS.write(connection, changed, {})
+    changed = [held for held, now in after.entitlements.items() if _differ(before.entitlements.get(held), now)]
+    ENTITLEMENTS.write(connection, [after.entitlements[held] for held in sorted(changed)])
 
 
 def purchase_of(row: RowMapping) -> Purchase:
@@ -206,7 +204,6 @@ def _write_entries(connection: Connection, before: Book, after: Book, now_ms: in
             entry.platform,
             entry.kind.value,
             entry.occurred_at_ms,
-            now_ms,
             entry.source.notification,
             entry.model_dump_json(exclude_defaults=True),
         )
@@ -214,19 +211,20 @@ def _write_entries(connection: Connection, before: Book, after: Book, now_ms: in
         for entry in lineage.entries
         if entry.id not in known
     ]
-    bulk.insert(connection, t.entries, _ENTRY_COLUMNS, rows)
+    bulk.insert(connection, t.entries, _ENTRY_COLUMNS, rows, {"recorded_at_ms": now_ms})
 
 
 def _write_views(connection: Connection, before: Book, after: Book) -> None:
-    purchases = _changed(connection, PURCHASES, _within(before, "purchases"), _within(after, "purchases"))
-    sort_at = [purchase.purchased_at or purchase.updated_at for _, purchase in purchases]
-    _write_view(connection, PURCHASES, purchases, sort_at=sort_at)
-    refunds = _changed(connection, REFUNDS, _within(before, "refunds"), _within(after, "refunds"))
-    _write_view(connection, REFUNDS, refunds)
+    bought = _changed(connection, PURCHASES, _within(before, "purchases"), _within(after, "purchases"))
+    places = [(key, purchase.purchased_at or purchase.updated_at) for key, purchase in bought]
+    PURCHASES.write(connection, [purchase for _, purchase in bought], ("lineage", "sort_at"), places)
+    refunded = _changed(connection, REFUNDS, _within(before, "refunds"), _within(after, "refunds"))
+    REFUNDS.write(connection, [refund for _, refund in refunded], ("lineage",), [(key,) for key, _ in refunded])
 
 
-def _differ(before: Mapping[Held, Entitlement], after: Mapping[Held, Entitlement]) -> list[Held]:
-    return [held for held, now in after.items() if before.get(held) != now]
+def _differ(before: Noun | None, after: Noun) -> bool:
+    """Tell whether it must be written. What a noun holds says so at once, before pydantic asks what else it may be."""
+    return before is not after and (before is None or before.__dict__ != after.__dict__)
 
 
 def _within(book: Book, name: str) -> dict[str, tuple[str, Any]]:
@@ -240,13 +238,7 @@ def _changed(
     """Delete what is gone, and list what is to be written, in the order of its ids."""
     if gone := old.keys() - new.keys():
         connection.execute(delete(view.table).where(view.table.c.id.in_(sorted(gone))))
-    return [new[id_] for id_ in sorted(new) if id_ not in old or old[id_][1] != new[id_][1]]
-
-
-def _write_view(
-    connection: Connection, view: View[Any], changed: Sequence[tuple[str, Any]], **extra: Sequence[Any]
-) -> None:
-    view.write(connection, [item for _, item in changed], {"lineage": [key for key, _ in changed], **extra})
+    return [new[id_] for id_ in sorted(new) if id_ not in old or _differ(old[id_][1], new[id_][1])]
 
 
 def _insert_new(connection: Connection, table: Table, names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:

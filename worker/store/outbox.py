@@ -65,10 +65,8 @@ _FIRST = """
             row_number() OVER (PARTITION BY subscriber, app, user_id ORDER BY sequence) AS place
         FROM deliveries WHERE subscriber IN ? AND status = 'pending' AND app IN ? AND user_id IN ?
     ) AS line WHERE place = 1"""
-_COLUMNS = (
-    *("id", "event_id", "subscriber", "app", "user_id", "sequence"),
-    *("status", "attempts", "next_attempt_ms", "claimed_until_ms", "created_at_ms"),
-)
+_COLUMNS = ("id", "event_id", "subscriber", "app", "user_id", "sequence")
+_WAITING = {"status": "pending", "attempts": 0, "claimed_until_ms": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +105,16 @@ def enqueue(connection: Connection, events: Sequence[Event], now_ms: int) -> lis
     """
     told = bulk.ask(connection, _LISTENING, {event.app for event in events}) if events else ()
     asked = [(row, json.loads(row.types)) for row in told]
+    who = {
+        (app, type_): [row for row, types in asked if row.app == app and matches(types, type_)]
+        for app, type_ in {(event.app, event.type) for event in events}
+    }
     new = [
-        (identify.make("dlv", event.id, row.id), event, row)
-        for event in events
-        for row, types in asked
-        if row.app == event.app and matches(types, event.type)
+        (identify.make("dlv", event.id, row.id), event, row) for event in events for row in who[event.app, event.type]
     ]
-    bulk.insert_absent(connection, deliveries, _COLUMNS, [_delivery(*each, now_ms) for each in new])
+    rows = [_delivery(*each) for each in new]
+    now = {"next_attempt_ms": now_ms, "created_at_ms": now_ms}
+    bulk.insert_absent(connection, deliveries, _COLUMNS, rows, {**_WAITING, **now})
     queued = {id_: _customer(event, row) for id_, event, row in new}
     first = first_in_line(connection, filter(None, queued.values()))
     return [id_ for id_, customer in queued.items() if customer is None or first.get(customer) == id_]
@@ -211,9 +212,9 @@ def sync_subscribers(connection: Connection, configured: Sequence[Subscriber], n
     )
 
 
-def _delivery(id_: str, event: Event, subscriber: Row[Any], now_ms: int) -> tuple[Any, ...]:
+def _delivery(id_: str, event: Event, subscriber: Row[Any]) -> tuple[Any, ...]:
     user_id = event.customer.user_id if event.customer else None
-    return (id_, event.id, subscriber.id, event.app, user_id, event.sequence, "pending", 0, now_ms, 0, now_ms)
+    return (id_, event.id, subscriber.id, event.app, user_id, event.sequence)
 
 
 def _configured(subscriber: Subscriber) -> dict[str, Any]:

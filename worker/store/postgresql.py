@@ -152,6 +152,9 @@ def _connect_arguments(url: URL, choices: Choices) -> dict[str, Any]:
 
 def _prepare(connection: Any, _record: Any) -> None:
     """Have every commit reach the disk, even where the server or the role has been told not to wait for it."""
+    from worker.store import dumpers  # noqa: PLC0415 - it needs the driver, which is an extra
+
+    dumpers.register(connection)
     was, connection.autocommit = connection.autocommit, True
     connection.execute(
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"

@@ -6,7 +6,7 @@ it takes to look through a dictionary. To SQLite they go as rows: it is slow at 
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
@@ -32,33 +32,34 @@ class View(Generic[R]):
 
     Attributes:
         document: what makes one JSON document of many.
-        key: the fields that tell one from another.
+        fields: those that are columns.
     """
 
     table: Table
     model: type[R]
     document: TypeAdapter[list[R]]
-    fields: tuple[str, ...]
-    key: tuple[str, ...]
+    fields: bulk.Names
 
-    def write(self, connection: Connection, items: Sequence[R], extra: Mapping[str, Sequence[Any]]) -> None:
+    def write(self, connection: Connection, items: Sequence[R], names: bulk.Names = (), beside: bulk.Rows = ()) -> None:
         """Insert these, and replace those that are there. Give them in the order of their keys.
 
         Args:
             connection: a transaction.
             items: what to write.
-            extra: columns that are no fields: what each item has there.
+            names: of columns that are no fields.
+            beside: what each item has there.
         """
         if not items:
             return
-        names, further = (*self.fields, *extra), tuple(extra)
+        everything = self.fields + names
         if connection.dialect.name == "postgresql":
-            text = bulk.insertion(self.table, names, _from_document(self, further), "replace")
+            text = bulk.insertion(self.table, everything, _from_document(self, names), "replace")
             document = self.document.dump_json(list(items)).decode()
-            connection.exec_driver_sql(text, (document, *map(list, extra.values())))
+            connection.exec_driver_sql(text, (document, *bulk.columns_of(self.table, names, beside)))
         else:
             rows = map(self._row, items)
-            bulk.upsert(connection, self.table, names, _beside(rows, extra))
+            complete = [own + more for own, more in zip(rows, beside, strict=True)] if names else list(rows)
+            bulk.upsert(connection, self.table, everything, complete)
 
     def find(
         self, connection: Connection, columns: str, where: str, *many: Sequence[str]
@@ -81,7 +82,7 @@ class View(Generic[R]):
 
 def _view(table: Table, model: type[R]) -> View[R]:
     fields = tuple(name for name in model.model_fields if name not in _ELSEWHERE)
-    return View(table, model, TypeAdapter(list[model]), fields, tuple(column.name for column in table.primary_key))  # type: ignore[valid-type]  # a type that is known once this runs
+    return View(table, model, TypeAdapter(list[model]), fields)  # type: ignore[valid-type]  # a type that is known once this runs
 
 
 PURCHASES: Final = _view(t.purchases, Purchase)
@@ -89,17 +90,11 @@ REFUNDS: Final = _view(t.refunds, Refund)
 ENTITLEMENTS: Final = _view(t.entitlements, Entitlement)
 
 
-def _beside(rows: Iterable[tuple[Any, ...]], extra: Mapping[str, Sequence[Any]]) -> list[tuple[Any, ...]]:
-    if not extra:
-        return list(rows)
-    return [(*row, *more) for row, more in zip(rows, zip(*extra.values(), strict=True), strict=True)]
-
-
 @lru_cache(maxsize=64)
-def _from_document(view: View[Any], extra: tuple[str, ...]) -> str:
+def _from_document(view: View[Any], beside: bulk.Names) -> str:
     """Take a document apart. An array within it becomes the text it is there, as its column is text."""
     fields = ", ".join(f'"{name}" {bulk.type_of(view.table, name)}' for name in view.fields)
-    arrays = "".join(f", unnest(%b::{bulk.type_of(view.table, name)}[])" for name in extra)
+    arrays = "".join(f", unnest(%b::{bulk.type_of(view.table, name)}[])" for name in beside)
     return f"SELECT * FROM ROWS FROM (json_to_recordset(%t::json) AS ({fields}){arrays})"  # noqa: S608 - names of our own
 
 

@@ -1,0 +1,107 @@
+"""How PostgreSQL finds what the hot path asks for: by an index, whatever has gathered over the years.
+
+Real: PostgreSQL, its planner and its statistics, the statements of accepting, processing, the feed and the timeline.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, Table, event, text
+
+from tests.store.outbox_story import subscribe, subscriber
+from tests.worker.desk import Desk, arrival, desk
+from tests.worker.stripe_events import a_refunded_subscription
+from worker.inbox import Inbox
+from worker.process import process
+from worker.store import feed, tables, timeline
+from worker.store.engine import Store
+
+ROWS = 20_000
+GROWING = (
+    *(tables.notifications, tables.entries, tables.lineages, tables.refs, tables.purchases, tables.refunds),
+    *(tables.entitlements, tables.customers, tables.events, tables.deliveries),
+)
+"""What grows with every notification. Subscribers and locks are a handful, and may be read from end to end."""
+
+VALUES = {LargeBinary: "''", BigInteger: "n", Integer: "0", Boolean: "false"}
+WORDS = {"status": "'delivered'", "kind": "'purchased'", "access": "'active'"}
+
+
+@dataclass
+class Plans:
+    """How each statement is carried out: asked of the server beforehand, with the values at hand."""
+
+    found: list[tuple[str, str]] = field(default_factory=list)
+
+    def watch(self, store: Store) -> None:
+        """Ask from now on."""
+        event.listen(store.engine, "before_cursor_execute", self._executing)
+
+    def _executing(self, _connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        with cursor.connection.cursor() as other:
+            other.execute(f"EXPLAIN {statement}", parameters)
+            self.found.append((statement, "\n".join(row[0] for row in other)))
+
+    def scans(self) -> list[tuple[str, str]]:
+        """List what reads a growing table from end to end."""
+        whole = [f"Seq Scan on {table.name} " for table in GROWING]
+        return [(said, plan) for said, plan in self.found if any(scan in f"{plan} " for scan in whole)]
+
+
+@pytest.fixture(name="at")
+def _at(tmp_path: Path, emptied: str) -> Iterator[Desk]:
+    with desk(tmp_path, url=emptied) as opened:
+        yield opened
+
+
+def fill(store: Store) -> None:
+    """Let years pass: rows that have nothing to do with anybody, and statistics about them."""
+    with store.write() as connection:
+        for table in GROWING:
+            names = [column.name for column in table.columns if column.autoincrement is not True]
+            columns = ", ".join(f'"{name}"' for name in names)
+            values = ", ".join(_value(table, name) for name in names)
+            connection.execute(
+                text(f"INSERT INTO {table.name} ({columns}) SELECT {values} FROM generate_series(1, {ROWS}) AS n")  # noqa: S608 - names of our own tables
+            )
+            connection.execute(text(f"ANALYZE {table.name}"))
+
+
+def _value(table: Table, name: str) -> str:
+    kind = table.c[name].type
+    return next((value for known, value in VALUES.items() if isinstance(kind, known)), WORDS.get(name, "'old-' || n"))
+
+
+async def test_no_table_is_read_from_end_to_end(at: Desk):
+    """Accepting, processing, the feed and a customer's timeline find what they need among years of rows by indexes."""
+    subscribe(at.store, subscriber())
+    fill(at.store)
+    plans = Plans()
+    plans.watch(at.store)
+    inbox = Inbox(at.store, at.queue)
+    for number, (kind, subject) in enumerate(a_refunded_subscription("1")):
+        accepted = await inbox.accept(arrival(number, kind, subject))
+        process(at.runtime, [accepted.id])
+    assert len(plans.found) > len(a_refunded_subscription("1")) * 10
+    assert [] == plans.scans()
+    (user,) = at.statuses().keys() - {f"old-{n}" for n in range(1, ROWS + 1)}
+    plans.found.clear()
+    with at.store.read() as connection:
+        feed.read_feed(connection, after=ROWS, limit=10)
+        shown = timeline.list_timeline(connection, {"user_id": user}, after=None, limit=10)
+
+    assert shown
+    assert [] == plans.scans()
+
+
+def test_a_table_that_is_read_from_end_to_end_is_seen(at: Desk):
+    """What would have to look at every row is found out: the test above can fail."""
+    plans = Plans()
+    plans.watch(at.store)
+    with at.store.read() as connection:
+        connection.execute(text("SELECT document FROM events WHERE document = 'x'"))
+
+    assert ["SELECT document FROM events WHERE document = 'x'"] == [said for said, _ in plans.scans()]
