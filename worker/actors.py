@@ -15,6 +15,7 @@ from dramatiq.asyncio import get_event_loop_thread
 
 from worker.broker import DELIVERIES, NOTIFICATIONS
 from worker.delivery import Deliverer
+from worker.gather import Gather
 from worker.process import process
 from worker.runtime import Runtime
 from worker.store.engine import StoreUnavailable
@@ -43,17 +44,20 @@ def declare(broker: Broker, runtime: Runtime) -> None:
     telling = _Telling(runtime)
     broker.add_middleware(telling)
 
-    def process_ids(ids: Sequence[str]) -> None:
+    def process_set(ids: Sequence[str]) -> None:
         try:
             process(runtime, ids)
         except StoreUnavailable as error:
             log.warning("process.store_unavailable", waiting=len(ids), error=str(error))
 
+    work = runtime.settings.work
+    gather = Gather(process_set, size_max=work.set_size, at_once=work.sets)
+
+    def process_ids(ids: Sequence[str]) -> None:
+        gather(ids)
+
     async def deliver_ids(ids: Sequence[str]) -> None:
-        try:
-            await telling.deliverer().deliver(ids)
-        except StoreUnavailable as error:
-            log.warning("deliver.store_unavailable", waiting=len(ids), error=str(error))
+        await telling.deliver(ids)
 
     table = (
         # To take access away comes before telling of it. Retries: for mistakes of ours that may pass, few and soon.
@@ -83,11 +87,14 @@ class _Telling(Middleware):
         self._runtime = runtime
         self._deliverer: Deliverer | None = None
 
-    def deliverer(self) -> Deliverer:
-        """Give the one deliverer, made on the loop at its first use."""
+    async def deliver(self, ids: Sequence[str]) -> None:
+        """Line deliveries up at the one deliverer, made on the loop at its first use."""
         if self._deliverer is None:
             self._deliverer = Deliverer(self._runtime)
-        return self._deliverer
+        try:
+            await self._deliverer.deliver(ids)
+        except StoreUnavailable as error:
+            log.warning("deliver.store_unavailable", waiting=len(ids), error=str(error))
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002 - the hook's signature
         loop = get_event_loop_thread()

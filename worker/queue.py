@@ -9,8 +9,8 @@ from dramatiq.brokers.redis import RedisBroker
 from worker.broker import DELIVERIES, NOTIFICATIONS
 from worker.runtime import QueueUnavailable
 
-IDS_PER_MESSAGE_MAX = 100
-"""What one worker takes at a time: enough for set-wise statements, few enough to share a burst."""
+IDS_PER_MESSAGE_MAX = 256
+"""What one message carries: as much as the endpoint commits at once, and as much as a worker makes one set of."""
 
 
 class BrokerQueue:
