@@ -1,33 +1,18 @@
 """The one place where concrete parts meet: settings in, a running process's parts out."""
 
 import time
-from pathlib import Path
 
 from dramatiq.brokers.redis import RedisBroker
 from prometheus_client import CollectorRegistry
 
-from config.section import Section
 from config.settings import Settings
 from worker.broker import make_broker
 from worker.lookups import Lookups
 from worker.metrics import Metrics
 from worker.queue import BrokerQueue
 from worker.runtime import Runtime
+from worker.store import outbox
 from worker.store.engine import Store
-from worker.valkey import socket_url
-
-EMBEDDED = "embedded"
-
-
-def settle(settings: Settings, data_dir: Path) -> Settings:
-    """Replace what means "in the data directory" by where that is: the embedded broker, a store nobody named."""
-    changes: dict[str, Section] = {}
-    if settings.broker.url == EMBEDDED:
-        changes["broker"] = settings.broker.model_copy(update={"url": socket_url(data_dir)})
-    if "url" not in settings.store.model_fields_set:
-        url = f"sqlite:///{data_dir.absolute() / 'clawback.db'}"
-        changes["store"] = settings.store.model_copy(update={"url": url})
-    return settings.model_copy(update=changes)
 
 
 def build(settings: Settings, *, broker: RedisBroker | None = None) -> Runtime:
@@ -46,6 +31,15 @@ def build(settings: Settings, *, broker: RedisBroker | None = None) -> Runtime:
         clock=time.time,
         lookups=Lookups(settings, metrics, clock=time.time),
     )
+
+
+def introduce_subscribers(runtime: Runtime) -> None:
+    """Enter the subscribers of the configuration into the store: what is decided from now on is told to them.
+
+    Every process does, before it works; doing it again changes nothing.
+    """
+    now = runtime.clock()
+    runtime.store.change(lambda connection: outbox.sync_subscribers(connection, runtime.settings.subscribers, now))
 
 
 def close(runtime: Runtime) -> None:

@@ -60,7 +60,7 @@ def make_broker(settings: Settings, *, consumes: bool = False) -> RedisBroker:
     """Make the broker of this process.
 
     Args:
-        settings: with a broker URL that is not `embedded` any more (`worker/bootstrap.py: settle`).
+        settings: with a broker URL that is not `embedded` any more (`worker/start.py: settle`).
         consumes: only workers look for dead consumers: the look is a `KEYS`, too dear for every request.
     """
     return _WakingBroker(  # type: ignore[no-untyped-call]  # Dramatiq leaves its constructor untyped

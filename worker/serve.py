@@ -23,7 +23,7 @@ from worker.fetch import HttpFetch
 from worker.inbox import Inbox
 from worker.metrics import QueueDepth
 from worker.runtime import Runtime
-from worker.start import NotReady, introduce_subscribers
+from worker.start import NotReady
 from worker.trust import Trust
 from worker.web.app import create_admin_app, create_app, make_runner
 
@@ -73,7 +73,7 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[web.AppRunner, web.
     depths = partial(_depths, runtime, broker)
     async with AsyncExitStack() as stack:
         stack.callback(bootstrap.close, runtime)
-        introduce_subscribers(runtime)
+        bootstrap.introduce_subscribers(runtime)
         fetch = await stack.enter_async_context(HttpFetch())
         app = create_app(
             runtime, trust=Trust(settings.apps, fetch), open_inbox=partial(_open_inbox, runtime), depths=depths

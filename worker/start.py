@@ -1,19 +1,22 @@
-"""What must be true before a process starts, and how several of one kind are started."""
+"""What must be true before a process starts, and how several of one kind are started.
+
+A supervisor starts nothing before this is imported, so nothing is imported here that only its children need.
+"""
 
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from config.section import Section
 from config.settings import Settings
 from worker.control import Control
-from worker.runtime import Runtime
-from worker.store import outbox
 from worker.store.engine import Store
 from worker.store.migrate import pending, upgrade
 from worker.supervise import Child, Supervisor, Verb
 from worker.valkey import EmbeddedValkey, socket_url
 
+EMBEDDED = "embedded"
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -44,13 +47,15 @@ def refuse_pending_migration(settings: Settings) -> None:
         store.close()
 
 
-def introduce_subscribers(runtime: Runtime) -> None:
-    """Enter the subscribers of the configuration into the store: what is decided from now on is told to them.
-
-    Every process does, before it works; doing it again changes nothing.
-    """
-    now = runtime.clock()
-    runtime.store.change(lambda connection: outbox.sync_subscribers(connection, runtime.settings.subscribers, now))
+def settle(settings: Settings, data_dir: Path) -> Settings:
+    """Replace what means "in the data directory" by where that is: the embedded broker, a store nobody named."""
+    changes: dict[str, Section] = {}
+    if settings.broker.url == EMBEDDED:
+        changes["broker"] = settings.broker.model_copy(update={"url": socket_url(data_dir)})
+    if "url" not in settings.store.model_fields_set:
+        url = f"sqlite:///{data_dir.absolute() / 'clawback.db'}"
+        changes["store"] = settings.store.model_copy(update={"url": url})
+    return settings.model_copy(update=changes)
 
 
 def everything(settings: Settings, config: Path | None, data_dir: Path, *, log: Path | None = None) -> list[Child]:

@@ -19,7 +19,6 @@ from worker.actors import declare
 from worker.broker import make_broker
 from worker.control import Control
 from worker.runtime import Runtime
-from worker.start import introduce_subscribers
 from worker.store.engine import StoreUnavailable
 from worker.sweeper import sweep, tidy
 
@@ -39,7 +38,7 @@ def work(settings: Settings, control: Control) -> None:
     broker = make_broker(settings, consumes=True)
     runtime = bootstrap.build(settings, broker=broker)
     declare(broker, runtime)
-    introduce_subscribers(runtime)
+    bootstrap.introduce_subscribers(runtime)
     worker = Worker(broker, worker_threads=settings.work.threads, worker_timeout=IDLE_MS)
     spare_collector()
     with _stop_signal() as stop:

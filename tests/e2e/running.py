@@ -26,11 +26,11 @@ from config.load import load
 from config.settings import Settings
 from tests.cli.processes import ROOT, belonging_to
 from tests.services import require_valkey
-from worker.bootstrap import settle
 from worker.demo.trust import APP, LIFETIME_PRODUCT, PRODUCT, demo_directory, prepare
 from worker.simulator.registry import SPEAKERS
 from worker.simulator.sale import Sale, Shot, Simulator
 from worker.simulator.sales import Till
+from worker.start import settle
 from worker.store.engine import Store
 from worker.valkey import socket_path
 

@@ -26,7 +26,6 @@ from sqlalchemy import func, select
 
 from config.load import load
 from tests.e2e.running import Installation, Service, install, till, until
-from worker.bootstrap import settle
 from worker.demo.trust import demo_directory
 from worker.simulator.play import REFUSALS
 from worker.simulator.sale import Sale, Shot, Simulator
@@ -34,6 +33,7 @@ from worker.simulator.stories import ALL, scripts
 from worker.simulator.story import Step, Story
 from worker.simulator.telling import Teller
 from worker.simulator.verdict import differences, end_of
+from worker.start import settle
 from worker.store import tables
 from worker.store.engine import Store
 

@@ -7,11 +7,10 @@ import pytest
 from config.load import load
 from tests.services import require_valkey, valkey
 from tests.worker.platform_api import write_key
-from worker.bootstrap import settle
 from worker.broker import connect
 from worker.doctor import CHECKS, Finding, examine, healthy
 from worker.ownership import collisions, strays
-from worker.start import migrate
+from worker.start import migrate, settle
 from worker.valkey import EmbeddedValkey
 
 __all__ = ["valkey"]

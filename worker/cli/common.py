@@ -49,7 +49,7 @@ def load_settings(config: Path | None, data_dir: Path) -> "Settings":
         ConfigError: one line per mistake.
     """
     from config.load import load
-    from worker.bootstrap import settle
+    from worker.start import settle
 
     return settle(load(config, os.environ), data_dir)
 
