@@ -4,8 +4,9 @@ An actor says nothing back. What it finds out is in the rows; what it could not 
 sweeper asks again. So a store that is away costs one line here, and never a retry or a dead letter.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dramatiq
@@ -17,7 +18,7 @@ from worker.broker import DELIVERIES, NOTIFICATIONS
 from worker.delivery import Deliverer
 from worker.gather import Gather
 from worker.process import process
-from worker.runtime import Runtime
+from worker.runtime import Queue, Runtime
 from worker.store.engine import StoreUnavailable
 
 log = structlog.get_logger()
@@ -46,12 +47,13 @@ def declare(broker: Broker, runtime: Runtime) -> None:
 
     def process_set(ids: Sequence[str]) -> None:
         try:
-            process(runtime, ids)
+            process(near, ids)
         except StoreUnavailable as error:
             log.warning("process.store_unavailable", waiting=len(ids), error=str(error))
 
     work = runtime.settings.work
     gather = Gather(process_set, size_max=work.set_size, at_once=work.sets)
+    near = replace(runtime, queue=_NearQueue(runtime.queue, telling, gather))
 
     def process_ids(ids: Sequence[str]) -> None:
         gather(ids)
@@ -77,6 +79,28 @@ def declare(broker: Broker, runtime: Runtime) -> None:
         make(row.function)
 
 
+class _NearQueue:
+    """The queue as `process` sees it: while nothing else waits, what it decided is told from here, and at once.
+
+    A worker that has more to do leaves telling to the broker, where taking access away goes first, and whichever
+    worker has a thread to spare takes it.
+    """
+
+    def __init__(self, far: Queue, telling: "_Telling", gather: Gather) -> None:
+        self._far, self._telling, self._gather = far, telling, gather
+
+    def put_notifications(self, ids: Sequence[str]) -> None:
+        """Hint at notifications to process. Raises `QueueUnavailable`."""
+        self._far.put_notifications(ids)
+
+    def put_deliveries(self, ids: Sequence[str]) -> None:
+        """Hint at deliveries to attempt. Raises `QueueUnavailable`."""
+        if self._gather.waiting:
+            self._far.put_deliveries(ids)
+        else:
+            self._telling.deliver_soon(ids)
+
+
 class _Telling(Middleware):
     """Own this process's deliverer, which lives on the event loop of the async actors.
 
@@ -95,6 +119,12 @@ class _Telling(Middleware):
             await self._deliverer.deliver(ids)
         except StoreUnavailable as error:
             log.warning("deliver.store_unavailable", waiting=len(ids), error=str(error))
+
+    def deliver_soon(self, ids: Sequence[str]) -> None:
+        """Line deliveries up from any thread, without waiting for it. What breaks is due in the store."""
+        thread = get_event_loop_thread()
+        if thread is not None:
+            asyncio.run_coroutine_threadsafe(self.deliver(ids), thread.loop)
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002 - the hook's signature
         loop = get_event_loop_thread()
