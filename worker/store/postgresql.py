@@ -5,11 +5,14 @@ behind a lock is what stands. Transactions that read are REPEATABLE READ: one sn
 (https://www.postgresql.org/docs/current/transaction-iso.html).
 """
 
+import math
 import re
+import select
+import time
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from config.settings import Store as Choices
 
@@ -24,6 +27,9 @@ OUTAGES = frozenset({"25006", "25P03", "25P04", "57P05"})
 sessions and transactions that the server ended."""
 UNDEFINED = frozenset({"42P01", "42703"})
 """undefined_table, undefined_column."""
+
+REST_SECONDS = 1.0
+"""A connection that nobody used for so long may have died without a word."""
 
 FEED_LOCK = 0x636C_6177_0000_0001
 MIGRATION_LOCK = 0x636C_6177_0000_0002
@@ -61,8 +67,8 @@ def open_engine(url: URL, choices: Choices) -> Engine:
             url.set(drivername=DRIVER),
             connect_args=_connect_arguments(url, choices),
             isolation_level="READ COMMITTED",
-            # A connection that died while nobody used it costs a look, not a request.
-            pool_pre_ping=True,
+            # The one used last: its server process has these statements prepared, and their pages at hand.
+            pool_use_lifo=True,
             pool_size=choices.connections,
             max_overflow=0,
             pool_timeout=choices.wait_timeout_seconds,
@@ -71,6 +77,7 @@ def open_engine(url: URL, choices: Choices) -> Engine:
     except ImportError as error:
         raise DriverMissing(f"PostgreSQL's driver is not installed ({error.name}): {INSTALL}") from error
     event.listen(engine, "connect", _prepare)
+    _look_before_use(engine)
     return engine
 
 
@@ -160,6 +167,37 @@ def _prepare(connection: Any, _record: Any) -> None:
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
     ).close()
     connection.autocommit = was
+
+
+def _look_before_use(engine: Engine) -> None:
+    """Look whether a connection still lives before it is used: one that died costs a look, not a request.
+
+    SQLAlchemy's own look (`pool_pre_ping`) is a round trip for every transaction. A server that ends a connection says
+    so, and an idle one says nothing else: whether there is something to read is known without asking anybody. Only a
+    connection that rested is asked, since its host may be gone without a word.
+    """
+
+    def came_back(_connection: Any, record: Any) -> None:
+        record.info["rests_since"] = time.monotonic()
+
+    def goes_out(connection: Any, record: Any, _proxy: Any) -> None:
+        rested_seconds = time.monotonic() - record.info.get("rests_since", math.inf)
+        if rested_seconds < REST_SECONDS and not _has_news(connection):
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except Exception as error:
+            raise DisconnectionError from error
+
+    event.listen(engine, "checkin", came_back)
+    event.listen(engine, "checkout", goes_out)
+
+
+def _has_news(connection: Any) -> bool:
+    """Tell whether the server sent something that nobody asked for."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _code(error: DBAPIError) -> str | None:
