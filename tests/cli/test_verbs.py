@@ -51,6 +51,18 @@ def test_version_is_instant():
     assert set() == slow & set(modules.split())
 
 
+@pytest.mark.parametrize("verb", ["run", "serve --processes 2", "work --processes 2"])
+def test_supervisor_imports_only_what_it_runs(verb):
+    """Before a supervisor starts its children, it has imported nothing that only they, or a migration, need."""
+    module = f"worker.cli.{verb.partition(' ')[0]}"
+    program = f"import sys, {module}, worker.cli.common, worker.start, config.load; print(*sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert set() == {"aiohttp", "alembic", "cryptography", "dramatiq", "prometheus_client", "redis"} & set(
+        printed.split()
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [

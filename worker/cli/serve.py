@@ -7,7 +7,6 @@ import click
 from config.logs import configure_logs
 from worker.cli.common import control_option, installation_options, load_settings
 from worker.control import Control
-from worker.serve import serve
 from worker.start import refuse_pending_migration, same_installation, supervise_verbs
 
 
@@ -25,6 +24,8 @@ def command(config: Path | None, data_dir: Path, processes: int, control: int | 
     settings = load_settings(config, data_dir)
     refuse_pending_migration(settings)
     if processes == 1:
+        from worker.serve import serve
+
         serve(settings, Control(control), share_port=share_port)
         return 0
     if not settings.server.port:

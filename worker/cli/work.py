@@ -8,7 +8,6 @@ from config.logs import configure_logs
 from worker.cli.common import control_option, installation_options, load_settings
 from worker.control import Control
 from worker.start import refuse_pending_migration, same_installation, supervise_verbs
-from worker.work import work
 
 
 @click.command("work")
@@ -25,6 +24,8 @@ def command(config: Path | None, data_dir: Path, processes: int | None, control:
     refuse_pending_migration(settings)
     count = processes or settings.work.processes
     if count == 1:
+        from worker.work import work
+
         work(settings, Control(control))
         return 0
     arguments = ("work", *same_installation(config, data_dir), "--processes", "1")
