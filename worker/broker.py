@@ -24,7 +24,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import redis
-from dramatiq import Broker, Consumer, Message, MessageProxy, Middleware
+from dramatiq import Broker, Consumer, Message, MessageProxy, Middleware, Worker
+from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
@@ -34,6 +35,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from config.settings import Settings
+from worker.loops import new_loop
 from worker.metrics import QueueDepth
 
 NOTIFICATIONS = "notifications"
@@ -124,10 +126,21 @@ def _middleware() -> list[Middleware]:
         # Retry. Few and soon: actors record what fails in its row, which decides what is next. This is for mistakes.
         Retries(max_retries=3, min_backoff=1_000, max_backoff=30_000),
         # The event loop of async actors: opened before and closed after everything that may use it.
-        AsyncIO(),
+        _FastAsyncIO(),
         # Wake-up, last: it tells of messages that are already there.
         _WakeUp(),
     ]
+
+
+class _FastAsyncIO(AsyncIO):
+    """Run async actors on the loop that this installation has."""
+
+    def before_worker_boot(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002 - the hook's signature
+        thread = EventLoopThread(self.logger)
+        thread.loop.close()
+        thread.loop = new_loop()
+        thread.start(timeout=1.0)
+        set_event_loop_thread(thread)
 
 
 class _WakeUp(Middleware):

@@ -6,10 +6,9 @@ its 200.
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from importlib.util import find_spec
 
 import structlog
 from aiohttp import web
@@ -21,6 +20,7 @@ from worker.broker import make_broker, queue_depths
 from worker.control import Control
 from worker.fetch import HttpFetch
 from worker.inbox import Inbox
+from worker.loops import new_loop
 from worker.metrics import QueueDepth
 from worker.runtime import Runtime
 from worker.start import NotReady
@@ -44,7 +44,7 @@ def serve(settings: Settings, control: Control, *, share_port: bool = False) -> 
     Raises:
         NotReady: the address cannot be had.
     """
-    with asyncio.Runner(loop_factory=_fast_loop()) as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(_serve(settings, control, share_port=share_port))
 
 
@@ -106,12 +106,3 @@ async def _listen(runner: web.AppRunner, host: str, port: int, *, share_port: bo
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     actual = next(address[1] for address in runner.addresses)
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{actual}"
-
-
-def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Take uvloop where it is installed: measured at a fifth more requests per second."""
-    if find_spec("uvloop") is None:
-        return None
-    import uvloop  # noqa: PLC0415 - an optional extra
-
-    return uvloop.new_event_loop
