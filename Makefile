@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 SETTINGS := PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-fast test-long fuzz lint types contracts format cover cover-core lock image \
-  clean
+.PHONY: help install run demo test test-fast test-long fuzz bench lint types contracts format cover cover-core lock \
+  image clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,10 @@ FUZZ_SECONDS ?= 600
 FUZZ_DIR ?= .fuzz
 fuzz: $(VENV)/.fuzzing ## Fuzz what platforms say and what comes to the door, FUZZ_SECONDS in all (600)
 	$(BIN)/python -m tests.fuzz.all $(FUZZ_DIR) $(FUZZ_SECONDS)
+
+# WORDS="drain sqlite" measures only what has all of these words in its name; FLAGS: --quick, --long, --json.
+bench: $(VENV)/.development ## Measure it beside what else there is, and print one table
+	$(BIN)/python -m tests.benchmarks $(FLAGS) $(WORDS)
 
 lint: $(VENV)/.development ## Check style
 	$(BIN)/ruff check .
