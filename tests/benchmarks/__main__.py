@@ -15,13 +15,22 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from config.logs import configure_logs
-from tests.benchmarks import accept, alone, drain
-from tests.benchmarks.figures import Figure, table
-from tests.benchmarks.place import Grounds
+from tests.benchmarks import accept, alone, drain, idle, memory, slow, start
+from tests.benchmarks.figures import Figure, compared, table
+from tests.benchmarks.place import POSTGRESQL, SQLITE, Grounds
 from tests.benchmarks.scope import Scope
 
 Measure = Callable[[Grounds, Scope], Iterator[Figure]]
-LINES: Sequence[Measure] = (accept.ceiling, alone.measure, accept.measure, drain.measure)
+LINES: Sequence[Measure] = (
+    start.measure,
+    accept.ceiling,
+    alone.measure,
+    accept.measure,
+    drain.measure,
+    idle.measure,
+    memory.measure,
+    slow.measure,
+)
 
 
 def measured(scope: Scope) -> list[Figure]:
@@ -33,7 +42,7 @@ def measured(scope: Scope) -> list[Figure]:
                 figures.extend(_told(line(grounds, scope), scope))
         except KeyboardInterrupt:
             scope.say("stopped: this is what was measured so far")
-    return figures
+    return [*figures, *compared(figures, POSTGRESQL, SQLITE)]
 
 
 def _told(figures: Iterator[Figure], scope: Scope) -> Iterator[Figure]:

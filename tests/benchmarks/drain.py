@@ -4,7 +4,6 @@ Processed means: decided, entitlement revoked, refund recorded, event written, i
 and stopped (SIGSTOP) while their backlog is queued. The clock runs from SIGCONT to the last acknowledgement.
 """
 
-import asyncio
 import os
 import signal
 import time
@@ -14,16 +13,14 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import func, select
 
-from handlers.platforms import PLATFORMS
 from tests.benchmarks.figures import Figure, Goal
+from tests.benchmarks.ingest import stored
 from tests.benchmarks.piles import APPLE, STRIPE, Kind
-from tests.benchmarks.place import POSTGRESQL, SQLITE, Grounds, Place, Running, servers
+from tests.benchmarks.place import POSTGRESQL, SQLITE, SWEEP_AFTER_SECONDS, Grounds, Place, Running, servers
 from tests.benchmarks.scope import Scope
 from tests.benchmarks.servers import NOOP_NAMESPACE, NOOP_QUEUE, noop_actor
 from tests.benchmarks.usage import family
 from worker.broker import NOTIFICATIONS, make_broker
-from worker.demo.trust import APP
-from worker.inbox import Arrival, Inbox
 from worker.queue import BrokerQueue
 from worker.simulator.sale import Shot
 from worker.store.tables import entitlements, events, notifications, refunds
@@ -34,21 +31,6 @@ ARRIVE_TOGETHER = 64
 LOOK_SECONDS = 0.005
 DRAIN_SECONDS_MAX = 300.0
 FOLLOW_SECONDS_MAX = 10.0
-
-
-class Kept:
-    """A queue that keeps ids until somebody asks: stored first, queued later."""
-
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-
-    def put_notifications(self, ids: Sequence[str]) -> None:
-        """Keep them."""
-        self.ids += ids
-
-    def put_deliveries(self, ids: Sequence[str]) -> None:
-        """Expect none."""
-        raise NotImplementedError(ids)
 
 
 @dataclass
@@ -96,7 +78,7 @@ def _pair(
 
 def drain(place: Place, workers: Running, kind: Kind, shots: Sequence[Shot], cpu_ms: dict[str, list[float]]) -> float:
     """Let workers take a backlog off the queue; give the rate."""
-    ids = stored(place, kind.platform, shots)
+    ids = stored(place.store(), kind.platform, shots, retry_after_seconds=SWEEP_AFTER_SECONDS)
     queue = BrokerQueue(make_broker(place.settings))
     with stopped([workers]) as let_go:
         for start in range(0, len(ids), ARRIVE_TOGETHER):
@@ -104,28 +86,10 @@ def drain(place: Place, workers: Running, kind: Kind, shots: Sequence[Shot], cpu
         before = {"work": workers.cpu_seconds(), **place.cpu_seconds()}
         seconds = _timed(place, f"{place.settings.broker.namespace}:{NOTIFICATIONS}", let_go)
     queue.close()
-    _finished(place)
+    finished(place)
     for name, spent in {"work": workers.cpu_seconds(), **place.cpu_seconds()}.items():
         cpu_ms.setdefault(name, []).append(1000 * (spent - before[name]) / len(ids))
     return len(ids) / seconds
-
-
-def stored(place: Place, platform: str, shots: Sequence[Shot]) -> list[str]:
-    """Accept what was posted as the door does, without proving it; give the ids that it would queue."""
-    now, queue, read = time.time(), Kept(), PLATFORMS[platform].read
-    arrivals = [
-        Arrival(APP, platform, PLATFORMS[platform].identify(read(shot.body, {})), shot.body, {}, now, now)
-        for shot in shots
-    ]
-
-    async def accept() -> None:
-        inbox = Inbox(place.store(), queue, retry_after_seconds=place.settings.work.sweep_after_seconds)
-        for start in range(0, len(arrivals), 1_000):
-            await asyncio.gather(*map(inbox.accept, arrivals[start : start + 1_000]))
-        await inbox.close()
-
-    asyncio.run(accept())
-    return queue.ids
 
 
 def check(place: Place, customers: int) -> None:
@@ -185,9 +149,9 @@ def _timed(place: Place, queue: str, let_go: Callable[[], None]) -> float:
     return seconds
 
 
-def _finished(place: Place) -> None:
-    """See that nothing was left behind, which the sweeper would find an hour later."""
-    deadline = time.monotonic() + FOLLOW_SECONDS_MAX
+def finished(place: Place, seconds_max: float = FOLLOW_SECONDS_MAX) -> None:
+    """See that nothing is left behind, which the sweeper would find an hour later."""
+    deadline = time.monotonic() + seconds_max
     statement = select(func.count()).where(notifications.c.status == "accepted")
     while True:
         with place.store().read() as connection:

@@ -127,6 +127,17 @@ def summary(figures: Sequence[Figure]) -> str:
     return f"{said}. MISSED: {'; '.join(missed)}" if missed else f"{said}."
 
 
+def compared(figures: Sequence[Figure], usual: str, embedded: str) -> list[Figure]:
+    """Hold each rate on the embedded database against the same on the usual one: at least half of it."""
+    rates = {figure.what: figure for figure in figures if figure.unit == "/s" and usual in figure.what}
+    pairs = [(figure, rates.get(figure.what.replace(embedded, usual))) for figure in figures if embedded in figure.what]
+    return [
+        Figure(4, f"embedded: {here.what}", "/s", here.ours, there.ours, f"on {usual}", Goal("ratio", "least", 0.5))
+        for here, there in pairs
+        if there is not None
+    ]
+
+
 def _pairs(row: Sequence[str], widths: Sequence[int]) -> list[tuple[str, int]]:
     return list(zip(row, widths, strict=True))
 

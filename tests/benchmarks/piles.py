@@ -1,7 +1,9 @@
 """Piles of notifications, made and signed before anything is timed; no two of a pile are the same."""
 
+import itertools
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from random import Random
 
@@ -14,7 +16,7 @@ from worker.simulator.stripe import StripeSimulator
 
 STRIPE_BYTES = 4_082
 """As long as a `charge.refunded` of a live account; the simulator's own are shorter, having no optional fields."""
-SEED = 4
+_NUMBERS = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,25 @@ class Kind:
 
     def sales(self, count: int, now: float) -> list[Sale]:
         """Sell to so many new customers."""
-        random = Random()
         bought_ms = int(now * 1000) - 9 * DAY_MS
-        tills = (
-            Till(self.platform, random, product_id=PRODUCT, lifetime_product_id=LIFETIME_PRODUCT) for _ in range(count)
-        )
-        return [till.sell(0, bought_ms=bought_ms, subscription=self.subscription) for till in tills]
+        return [till.sell(0, bought_ms=bought_ms, subscription=self.subscription) for till in self._tills(count)]
+
+    def _tills(self, count: int) -> Iterator[Till]:
+        """Open tills of customers and purchases that differ for certain, which short random names do not."""
+        random = Random()
+        for _ in range(count):
+            user = uuid.uuid4()
+            name = str(user) if self.platform == "apple" else f"user-{user.hex}"
+            # Room for the renewals of each between it and the next.
+            purchase = f"2{100 * next(_NUMBERS):015}" if self.platform == "apple" else None
+            yield Till(
+                self.platform,
+                random,
+                product_id=PRODUCT,
+                lifetime_product_id=LIFETIME_PRODUCT,
+                user_id=name,
+                purchase_id=purchase,
+            )
 
     def refunds(self, place: Place, sales: list[Sale], now: float) -> list[Shot]:
         """Say of each that its money went back."""
@@ -56,9 +71,11 @@ class Kind:
 
     def requests(self, place: Place, count: int) -> list[bytes]:
         """Make refunds of new customers, as they go over the wire."""
-        now = time.time()
-        shots = self.refunds(place, self.sales(count, now), now)
-        return [request(self.path, shot.body, shot.headers) for shot in shots]
+        return self.signed(place, self.sales(count, time.time()))
+
+    def signed(self, place: Place, sales: list[Sale]) -> list[bytes]:
+        """Make refunds of these, as they go over the wire."""
+        return [request(self.path, shot.body, shot.headers) for shot in self.refunds(place, sales, time.time())]
 
 
 def stripe_refund(simulator: Simulator, sale: Sale, now: float) -> Shot:

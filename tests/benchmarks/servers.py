@@ -1,15 +1,18 @@
-"""What ours is held against, as processes: `python -m tests.benchmarks.servers bare|mute|noop …`.
+"""What ours is held against, as processes: `python -m tests.benchmarks.servers bare|mute|slow|noop …`.
 
 - `bare`: aiohttp on uvloop that reads a body and says ok. What any service on this framework pays.
 - `mute`: a protocol that answers without reading: what the load generator itself can do at most.
+- `slow`: not a server but a crowd: a thousand clients that send one byte a second to a port.
 - `noop`: a Dramatiq worker as it comes, whose actor does nothing: one message for each notification.
 """
 
 import asyncio
+import queue
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import dramatiq
 import redis
@@ -17,16 +20,21 @@ import uvloop
 from aiohttp import web
 from dramatiq.brokers.redis import RedisBroker
 
-from tests.benchmarks.load import ends_at
+from tests.benchmarks.load import END_OF_HEAD, ends_at
 from worker.control import Control
 
 BACKLOG = 1024
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+SLOW_CLIENTS, SLOW_PAUSE_SECONDS = 1_000, 1.0
+SLOW_HEAD = b"POST /webhooks/stripe/demo HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 4082\r\nstripe-signature: t=1"
 NOOP_NAMESPACE, NOOP_QUEUE, NOOP_THREADS = "noop", "notifications", 8
 
 
 class _Mute(asyncio.Protocol):
     """Answers as soon as a request is complete."""
+
+    def __init__(self, answer: bytes = ANSWER) -> None:
+        self._answer = answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.WriteTransport = transport  # type: ignore[assignment]  # a TCP transport is one
@@ -42,7 +50,7 @@ class _Mute(asyncio.Protocol):
         self._left -= len(data)
         if self._left <= 0:
             self._left = 0
-            self._transport.write(ANSWER)
+            self._transport.write(self._answer)
 
 
 async def _ok(request: web.Request) -> web.Response:
@@ -67,6 +75,55 @@ async def mute(port: int, control: Control) -> None:
     server = await loop.create_server(_Mute, "127.0.0.1", port, backlog=BACKLOG, reuse_port=True)
     await _until_told(control)
     server.close()
+
+
+@contextmanager
+def answering(answer: bytes, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[int]:
+    """Give the port of a server in a thread that answers everything alike."""
+    ports: queue.SimpleQueue[int] = queue.SimpleQueue()
+    stop = threading.Event()
+
+    async def serve() -> None:
+        server = await asyncio.get_running_loop().create_server(lambda: _Mute(answer), "127.0.0.1", 0)
+        ports.put(server.sockets[0].getsockname()[1])
+        await asyncio.to_thread(stop.wait)
+        server.close()
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=new_loop) as runner:
+            runner.run(serve())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield ports.get(timeout=10)
+    finally:
+        stop.set()
+        thread.join()
+
+
+async def slow(port: int, control: Control) -> None:
+    """Be a thousand slow clients until told to stop: half of them dawdle over the head, half over the body."""
+    crowd = [asyncio.create_task(_dawdle(port, number)) for number in range(SLOW_CLIENTS)]
+    await asyncio.sleep(SLOW_PAUSE_SECONDS)  # all of them have connected and said something
+    await _until_told(control)
+    for each in crowd:
+        each.cancel()
+    await asyncio.gather(*crowd, return_exceptions=True)
+
+
+async def _dawdle(port: int, number: int) -> None:
+    """Send a byte a second, and come again when the server has had enough of it."""
+    said = SLOW_HEAD if number % 2 else SLOW_HEAD + END_OF_HEAD
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(said)
+            while not writer.is_closing():
+                await asyncio.sleep(SLOW_PAUSE_SECONDS)
+                writer.write(b"x")
+        except OSError:
+            await asyncio.sleep(SLOW_PAUSE_SECONDS)
 
 
 async def _until_told(control: Control) -> None:
@@ -100,14 +157,14 @@ def noop(socket: str, control: Control) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Be one of them: `bare PORT LINE`, `mute PORT LINE` or `noop SOCKET LINE`."""
+    """Be one of them: `bare PORT LINE`, `mute PORT LINE`, `slow PORT LINE` or `noop SOCKET LINE`."""
     kind, where, line = arguments
     control = Control(int(line))
     if kind == "noop":
         noop(where, control)
         return
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run({"bare": bare, "mute": mute}[kind](int(where), control))
+        runner.run({"bare": bare, "mute": mute, "slow": slow}[kind](int(where), control))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,120 @@
+"""The pure parts of the harness: what goes over the wire, what is read from /proc and from the server's log."""
+
+import asyncio
+import json
+
+import pytest
+import uvloop
+
+from tests.benchmarks.figures import percentile
+from tests.benchmarks.fill import IDS
+from tests.benchmarks.load import ends_at, request, shoot
+from tests.benchmarks.plans import read_log, read_plan
+from tests.benchmarks.scope import Scope
+from tests.benchmarks.servers import answering
+from tests.benchmarks.usage import fields
+from worker.store.tables import metadata
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def test_a_request_carries_its_length():
+    """A request names its headers and the length of its body, and ends with it."""
+    made = request("/x", b"body", {"stripe-signature": "t=1"})
+
+    assert made.startswith(b"POST /x HTTP/1.1\r\n")
+    assert made.endswith(b"stripe-signature: t=1\r\ncontent-length: 4\r\n\r\nbody")
+    assert len(made) == ends_at(made)
+
+
+@pytest.mark.parametrize("size", range(len(ANSWER)))
+def test_a_part_of_an_answer_is_not_taken_for_all_of_it(size):
+    """Until the last byte is there, an answer has no end, or one that is still ahead."""
+    assert 0 == ends_at(ANSWER[:size]) or len(ANSWER) == ends_at(ANSWER[:size]) > size
+
+
+def test_an_answer_ends_where_the_next_begins():
+    """What follows an answer does not belong to it."""
+    assert len(ANSWER) == ends_at(ANSWER + ANSWER)
+
+
+def test_an_answer_without_its_length_is_refused():
+    """The generator reads no chunked answers, and says so."""
+    with pytest.raises(ValueError, match="without its length"):
+        ends_at(b"HTTP/1.1 200 OK\r\n\r\n")
+
+
+@pytest.mark.parametrize(("line", "accepted"), [(b"200 OK", 20), (b"503 Service Unavailable", 0)])
+def test_only_a_200_counts(line, accepted):
+    """Every request is sent once; an answer that is not 200 is counted as refused."""
+    answer = ANSWER.replace(b"200 OK", line)
+    with answering(answer, uvloop.new_event_loop) as port:
+        shooting = shoot(port, [request("/", b"x" * 10_000, {})] * 20, connections=3)
+
+    assert (accepted, 20 - accepted) == (shooting.accepted, shooting.refused)
+    assert accepted == len(shooting.waits)
+
+
+def test_a_line_of_proc_is_read_past_any_name():
+    """A process may call itself anything: its parent and its ticks are found behind the last parenthesis."""
+    line = "7 (a) b) (c)) S 3 " + " ".join(str(number) for number in range(5, 30))
+
+    parent, seconds = fields(line)
+
+    assert 3 == parent
+    assert seconds > 0
+
+
+def test_a_plan_names_what_it_read():
+    """A plan says which index it went through, and which table it read from end to end."""
+    plan = read_plan(
+        {
+            "Query Text": "SELECT *\n FROM a, b WHERE a.x IN ($1::TEXT, $2::TEXT, $3::TEXT)",
+            "Plan": {
+                "Node Type": "Nested Loop",
+                "Plans": [
+                    {"Node Type": "Seq Scan", "Relation Name": "a"},
+                    {"Node Type": "Index Scan", "Relation Name": "b", "Index Name": "pk_b"},
+                    {"Node Type": "Function Scan", "Function Name": "unnest"},
+                ],
+            },
+        }
+    )
+
+    assert "SELECT * FROM a, b WHERE a.x IN ($1::TEXT, …)" == plan.statement
+    assert ("Seq Scan a", "Index Scan pk_b") == plan.scans
+    assert ("a",) == plan.whole
+
+
+def test_plans_are_read_from_the_log(tmp_path):
+    """Of what the server logged since, each statement is told once, whatever else stands between."""
+    document = json.dumps({"Query Text": "SELECT 1", "Plan": {"Node Type": "Result"}}, indent=2)
+    entry = f"2026-01-01 UTC [1] LOG:  duration: 0.1 ms  plan:\n{document}\n".replace("\n", "\n\t")
+    log = tmp_path / "log"
+    log.write_text(f"before {entry}\n2026 LOG: checkpoint\n{entry}{entry}")
+
+    assert ["SELECT 1"] == [plan.statement for plan in read_log(log, len("before"))]
+
+
+def test_every_table_that_grows_is_filled():
+    """What is multiplied are tables of ours, by columns of theirs; only what stays small is left out."""
+    small = {"subscribers", "attempts", "idempotency", "locks"}
+
+    assert {table.name for table in metadata.sorted_tables} - small == set(IDS)
+    assert all(name in metadata.tables[table].c for table, names in IDS.items() for name in names)
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"), [((), True), (("stripe",), True), (("STRIPE", "2p"), True), (("stripe", "sqlite"), False)]
+)
+def test_all_words_have_to_be_in_the_name(words, wanted):
+    """A line is measured if every word is somewhere in its name, in capitals or not."""
+    assert wanted is Scope(words).wants("accepted, Stripe", "2p")
+
+
+def test_an_empty_loop_is_closed():
+    """The generator leaves no event loop behind."""
+    with answering(ANSWER, asyncio.new_event_loop) as port:
+        waits = shoot(port, [request("/", b"", {})] * 2).waits
+
+    assert percentile(waits, 1.0) > 0
