@@ -28,6 +28,8 @@ from worker.store.tables import entitlements, events, notifications, refunds
 CASES = ((POSTGRESQL, STRIPE, 2), (POSTGRESQL, STRIPE, 1), (POSTGRESQL, APPLE, 2), (SQLITE, STRIPE, 2))
 ARRIVE_TOGETHER = 64
 """As many as a door with 64 connections commits at a time at most, and so queues in one message."""
+WARM, SECONDS = 500, 1.5
+"""Customers before the first run; how long a run of ours lasts about."""
 LOOK_SECONDS = 0.005
 DRAIN_SECONDS_MAX = 300.0
 FOLLOW_SECONDS_MAX = 10.0
@@ -46,7 +48,7 @@ class Turns:
 def measure(grounds: Grounds, scope: Scope) -> Iterator[Figure]:
     """Measure each case."""
     for store, kind, count in CASES:
-        if scope.wants("drain", "processed", store, kind.name, str(count)):
+        if scope.wants("drain", "processed", store, kind.name, f"{count}p"):
             with (
                 grounds.place(store) as place,
                 place.running("work", count) as workers,
@@ -59,21 +61,29 @@ def _pair(
     place: Place, kind: Kind, count: int, scope: Scope, running: tuple[Running, Sequence[Running]]
 ) -> Iterator[Figure]:
     name = f"processed, {kind.name} refunds, {place.store_name}, {count}p"
-    each, empty = scope.size(3_000, quick=1_000), scope.size(10_000, quick=5_000)
     workers, idle = running
-    turns, seen = Turns(), 0
-    for _ in scope.turns(name):
-        sales = kind.sales(each, time.time())
-        turns.purchases.append(drain(place, workers, kind, kind.purchases(place, sales, time.time()), {}))
-        turns.ours.append(drain(place, workers, kind, kind.refunds(place, sales, time.time()), turns.cpu_ms))
+    turns, seen = Turns(), WARM
+    each = scope.lasting(_both(place, workers, kind, WARM, Turns()), SECONDS, least=500, most=15_000)
+    empty = scope.size(10_000, quick=5_000)
+    for _ in scope.turns(f"{name}, {each:,} each"):
+        _both(place, workers, kind, each, turns)
         seen += each
         check(place, seen)
         turns.noop.append(_noop(place, idle, empty))
     goal = Goal("ratio", "least", 1.5) if place.store_name == POSTGRESQL and kind is STRIPE else None
     yield Figure(2, name, "/s", turns.ours, turns.noop, "no-op actor", goal, turns.cpu_ms)
     yield Figure(2, f"  {name}: processor time of work", "ms", turns.cpu_ms["work"])
-    yield Figure(2, f"  {name}: of database", "ms", turns.cpu_ms.get("postgresql", []))
+    if "postgresql" in turns.cpu_ms:
+        yield Figure(2, f"  {name}: of the database", "ms", turns.cpu_ms["postgresql"])
     yield Figure(2, f"  {name}: the purchases before", "/s", turns.purchases)
+
+
+def _both(place: Place, workers: Running, kind: Kind, count: int, turns: Turns) -> float:
+    """Let so many customers buy, and then be refunded; give the rate of the refunds."""
+    sales = kind.sales(count, time.time())
+    turns.purchases.append(drain(place, workers, kind, kind.purchases(place, sales, time.time()), {}))
+    turns.ours.append(drain(place, workers, kind, kind.refunds(place, sales, time.time()), turns.cpu_ms))
+    return turns.ours[-1]
 
 
 def drain(place: Place, workers: Running, kind: Kind, shots: Sequence[Shot], cpu_ms: dict[str, list[float]]) -> float:

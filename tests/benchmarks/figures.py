@@ -129,8 +129,8 @@ def summary(figures: Sequence[Figure]) -> str:
 
 def compared(figures: Sequence[Figure], usual: str, embedded: str) -> list[Figure]:
     """Hold each rate on the embedded database against the same on the usual one: at least half of it."""
-    rates = {figure.what: figure for figure in figures if figure.unit == "/s" and usual in figure.what}
-    pairs = [(figure, rates.get(figure.what.replace(embedded, usual))) for figure in figures if embedded in figure.what]
+    rates = {figure.what: figure for figure in figures if figure.unit == "/s" and not figure.what.startswith(" ")}
+    pairs = [(here, rates.get(name.replace(embedded, usual))) for name, here in rates.items() if embedded in name]
     return [
         Figure(4, f"embedded: {here.what}", "/s", here.ours, there.ours, f"on {usual}", Goal("ratio", "least", 0.5))
         for here, there in pairs

@@ -46,7 +46,7 @@ from worker.work import spare_collector
 SMALL, LARGE = 10_000, 10_000_000
 SEEDS = 100
 RENEWALS = 6
-SET, SETS, PAGES = 50, 6, 50
+SET, SETS, PAGES = 50, 6, 200
 PAGE = 100
 """As many events as a reader of the feed usually asks for, and rows of a timeline."""
 
@@ -206,7 +206,9 @@ def _measured(scope: Scope, rows: int, cluster: Cluster, home: Path) -> tuple[li
         for ledger, wanted in ((small, SMALL), (large, rows)):
             seed(ledger)
             with cluster.connect(ledger.url.rpartition("/")[2]) as connection:
-                fill(connection, wanted, lambda text, ledger=ledger: scope.say(f"{ledger.name} rows: {text}"))  # type: ignore[misc]  # bound now
+                fill(connection, wanted, partial(_tell, scope, ledger))
+                (taken,) = connection.execute("SELECT pg_database_size(current_database()) / 1e9").fetchone() or (0,)
+                scope.say(f"{ledger.name} rows take {taken:.1f} GB")
         spent = {ledger.name: {name: Spent() for name in OPERATIONS} for ledger in (small, large)}
         for ledger in (small, large):
             turn(ledger, server.pid, {name: Spent() for name in OPERATIONS})
@@ -214,6 +216,10 @@ def _measured(scope: Scope, rows: int, cluster: Cluster, home: Path) -> tuple[li
             for ledger in (small, large):
                 turn(ledger, server.pid, spent[ledger.name])
         return figures(spent[small.name], spent[large.name], large.name), plans(large, cluster)
+
+
+def _tell(scope: Scope, ledger: Ledger, text: str) -> None:
+    scope.say(f"{ledger.name} rows: {text}")
 
 
 def figures(small: dict[str, Spent], large: dict[str, Spent], name: str) -> list[Figure]:

@@ -38,6 +38,10 @@ class Scope:
         """Choose a size."""
         return quick if self.quick else usual if long is None or not self.long else long
 
+    def lasting(self, rate: float, seconds: float, *, least: int, most: int) -> int:
+        """Choose a size that lasts for so long at a rate, a third of it where one only wants to look."""
+        return max(least, min(most, int(rate * seconds / (3 if self.quick else 1))))
+
     def wants(self, *names: str) -> bool:
         """Tell whether something of these names is to be measured."""
         name = " ".join(names).lower()

@@ -9,24 +9,23 @@ from tests.benchmarks.piles import STRIPE
 from tests.benchmarks.place import POSTGRESQL, Grounds, servers
 from tests.benchmarks.scope import Scope
 
-WARM = 500
+WARM, SECONDS = 500, 2.0
 
 
 def measure(grounds: Grounds, scope: Scope) -> Iterator[Figure]:
     """Load with and without them, in turns."""
     if not scope.wants("slow clients"):
         return
-    each = scope.size(5_000, quick=2_000)
     alone: list[Shooting] = []
     beside: list[Shooting] = []
     with grounds.place(POSTGRESQL) as place, place.running("serve"):
-        pile = STRIPE.requests(place, WARM + 2 * scope.rounds * each)
-        shoot(place.port, pile[:WARM])
-        for number in scope.turns("1,000 slow clients"):
-            start = WARM + 2 * number * each
-            alone.append(shoot(place.port, pile[start : start + each]))
+        rate = shoot(place.port, STRIPE.requests(place, WARM)).rate
+        each = scope.lasting(rate, SECONDS, least=1_000, most=15_000)
+        for _ in scope.turns(f"1,000 slow clients, {each:,} others"):
+            alone.append(shoot(place.port, STRIPE.requests(place, each)))
+            pile = STRIPE.requests(place, each)
             with servers("slow", place.port):
-                beside.append(shoot(place.port, pile[start + each : start + 2 * each]))
+                beside.append(shoot(place.port, pile))
     refused = sum(shooting.refused for shooting in (*alone, *beside))
     yield _figure("accepted", "/s", beside, alone, Goal("ratio", "least", 0.9), refused)
     yield _figure("p50", "ms", beside, alone, Goal("ratio", "most", 1.1), refused)
