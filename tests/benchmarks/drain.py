@@ -87,8 +87,13 @@ def _both(place: Place, workers: Running, kind: Kind, count: int, turns: Turns) 
 
 
 def drain(place: Place, workers: Running, kind: Kind, shots: Sequence[Shot], cpu_ms: dict[str, list[float]]) -> float:
-    """Let workers take a backlog off the queue; give the rate."""
+    """Store what was posted, queue it, and let workers take it off; give the rate."""
     ids = stored(place.store(), kind.platform, shots, retry_after_seconds=SWEEP_AFTER_SECONDS)
+    return drained(place, workers, ids, cpu_ms)
+
+
+def drained(place: Place, workers: Running, ids: Sequence[str], cpu_ms: dict[str, list[float]]) -> float:
+    """Queue what is stored, and let workers take it off; give the rate."""
     queue = BrokerQueue(make_broker(place.settings))
     with stopped([workers]) as let_go:
         for start in range(0, len(ids), ARRIVE_TOGETHER):

@@ -10,6 +10,7 @@ from tests.benchmarks.figures import percentile
 from tests.benchmarks.fill import IDS
 from tests.benchmarks.load import ends_at, request, shoot
 from tests.benchmarks.plans import read_log, read_plan
+from tests.benchmarks.profile import shares
 from tests.benchmarks.scope import Scope
 from tests.benchmarks.servers import answering
 from tests.benchmarks.usage import fields
@@ -118,3 +119,11 @@ def test_an_empty_loop_is_closed():
         waits = shoot(port, [request("/", b"", {})] * 2).waits
 
     assert percentile(waits, 1.0) > 0
+
+
+def test_a_profile_counts_a_function_once_for_each_sample():
+    """What calls itself is counted once, whatever the line; alone counts only who ran."""
+    inclusive, alone = shares(["main (a.py:1);fold (b.py:7);fold (b.py:9) 3", "main (a.py:2) 1"])
+
+    assert {"main (a.py)": 1.0, "fold (b.py)": 0.75} == inclusive
+    assert {"fold (b.py)": 0.75, "main (a.py)": 0.25} == alone
