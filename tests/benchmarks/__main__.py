@@ -51,10 +51,6 @@ def _told(figures: Iterator[Figure], scope: Scope) -> Iterator[Figure]:
         yield figure
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def main(arguments: Sequence[str]) -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
@@ -63,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--long", action="store_true", help="with what takes an hour")
     parser.add_argument("--json", action="store_true", help="print the table as JSON, with every sample")
     asked = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Path(os.devnull).open("w") as nowhere:
         configure_logs(nowhere, as_json=True)
         figures = measured(Scope(asked.words, quick=asked.quick, long=asked.long))

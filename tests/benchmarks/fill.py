@@ -6,6 +6,7 @@ again after, and PostgreSQL keeps no log of it: filling takes minutes, and what 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 SETTINGS = (
@@ -34,22 +35,29 @@ CUT = {"entries": "document", "events": "document", "notifications": "body"}
 NUMBERED = {"events": "position"}
 
 
-def fill(connection: Any, ledger_rows: int, say: Callable[[str], None]) -> None:
+def fill(connect: Callable[[], Any], ledger_rows: int, say: Callable[[str], None]) -> None:
     """Multiply what is there until the ledger has about so many entries.
 
     Args:
-        connection: psycopg's, in autocommit, to a database in which some lineages were processed.
+        connect: opens a connection of psycopg's, in autocommit, to a database in which some lineages were processed.
         ledger_rows: how many entries are wanted.
         say: is told how far it is.
     """
-    (seeds,) = connection.execute("SELECT count(*) FROM entries").fetchone()
-    copies = max(0, ledger_rows // seeds - 1)
-    if copies:
-        for table in IDS:
-            say(f"{table}, {copies:,} times")
+
+    def one(table: str) -> None:
+        with connect() as connection:
             _multiply(connection, table, copies)
-    connection.execute("VACUUM (ANALYZE)")
-    connection.execute("CHECKPOINT")
+        say(f"{table}: {copies:,} copies")
+
+    with connect() as connection:
+        (seeds,) = connection.execute("SELECT count(*) FROM entries").fetchone()
+        copies = max(0, ledger_rows // seeds - 1)
+        if copies:
+            # Two tables at a time: the one sorts an index while the other writes.
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(one, IDS))
+        connection.execute("VACUUM (ANALYZE)")
+        connection.execute("CHECKPOINT")
 
 
 def _multiply(connection: Any, table: str, copies: int) -> None:

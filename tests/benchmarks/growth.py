@@ -8,6 +8,7 @@ end to end is named.
 """
 
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -205,8 +206,9 @@ def _measured(scope: Scope, rows: int, cluster: Cluster, home: Path) -> tuple[li
     with opened(home / "small", cluster, f"{SMALL:,}") as small, opened(home / "large", cluster, f"{rows:,}") as large:
         for ledger, wanted in ((small, SMALL), (large, rows)):
             seed(ledger)
-            with cluster.connect(ledger.url.rpartition("/")[2]) as connection:
-                fill(connection, wanted, partial(_tell, scope, ledger))
+            connect = partial(cluster.connect, ledger.url.rpartition("/")[2])
+            fill(connect, wanted, partial(_tell, scope, ledger))
+            with connect() as connection:
                 (taken,) = connection.execute("SELECT pg_database_size(current_database()) / 1e9").fetchone() or (0,)
                 scope.say(f"{ledger.name} rows take {taken:.1f} GB")
         spent = {ledger.name: {name: Spent() for name in OPERATIONS} for ledger in (small, large)}
@@ -243,6 +245,7 @@ def report(found: Sequence[Plan]) -> str:
 
 def main(arguments: Sequence[str]) -> None:
     """Print the table, and below it every plan."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     rows = int(arguments[0].replace(",", "").replace("_", "")) if arguments else LARGE
     with Path(os.devnull).open("w") as nowhere:
         configure_logs(nowhere, as_json=True)

@@ -8,6 +8,7 @@ of Python's own time: whatever waits for the database, the disk or a client is n
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -107,6 +108,7 @@ def work(grounds: Grounds, kind: Kind) -> list[str]:
 
 def main(arguments: Sequence[str]) -> None:
     """Watch one hot path, and print where its time goes."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     path, *kind = arguments or ("accept",)
     watch = {"accept": accept, "drain": work}[path]
     with Path(os.devnull).open("w") as nowhere, Grounds() as grounds:
