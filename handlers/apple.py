@@ -16,7 +16,7 @@ from cryptography import x509
 from pydantic import BaseModel, ValidationError
 
 from config.platforms import Apple
-from handlers import jws, strict_json, x5c
+from handlers import accepted, jws, strict_json, x5c
 from handlers.apple_meaning import meaning_of
 from handlers.apple_root import apple_root
 from handlers.apple_transactions import environment_of
@@ -117,22 +117,29 @@ def normalize(payload: Notification, facts: Facts, *, settings: Apple) -> Normal
 def _open(body: bytes) -> _Opened:
     if len(body) > MAX_BODY_BYTES:
         raise Malformed("too_large")
-    envelope = _shaped(Envelope, strict_json.parse_object(body), "no_signed_payload")
-    outer = _unseal(envelope.signed_payload)
-    payload = _shaped(Payload, outer.says, "unexpected_payload_shape")
-    data, app_data = payload.data, payload.app_data
-    transaction = _unseal_nested(data.signed_transaction_info if data else None)
-    renewal = _unseal_nested(data.signed_renewal_info if data else None)
-    app_transaction = _unseal_nested(app_data.signed_app_transaction_info if app_data else None)
-    return _Opened(
-        Notification(
-            payload=payload,
-            transaction=transaction.says if transaction else None,
-            renewal=renewal.says if renewal else None,
-            app_transaction=app_transaction.says if app_transaction else None,
-        ),
-        tuple(seal for seal in (outer, transaction, renewal, app_transaction) if seal is not None),
+    seals: list[_Sealed] = []
+
+    def unseal(token: str) -> dict[str, Any]:
+        seals.append(_unseal(token))
+        return seals[-1].says
+
+    notification = _notification(strict_json.parse_object(body), unseal)
+    return _Opened(notification, tuple(seals))
+
+
+def _notification(envelope: dict[str, Any], unseal: Callable[[str], dict[str, Any]]) -> Notification:
+    """Put together what the envelope's JWS says, and each that is nested in it."""
+    payload = _shaped(
+        Payload, unseal(_shaped(Envelope, envelope, "no_signed_payload").signed_payload), "unexpected_payload_shape"
     )
+    data, app_data = payload.data, payload.app_data
+    nested = (
+        data.signed_transaction_info if data else None,
+        data.signed_renewal_info if data else None,
+        app_data.signed_app_transaction_info if app_data else None,
+    )
+    transaction, renewal, app_transaction = (None if token is None else unseal(token) for token in nested)
+    return Notification(payload=payload, transaction=transaction, renewal=renewal, app_transaction=app_transaction)
 
 
 def _shaped(model: type[_Model], fields: dict[str, Any], reason: str) -> _Model:
@@ -150,10 +157,6 @@ def _unseal(token: str) -> _Sealed:
     if type(signed_at_ms) is not int:
         raise Malformed("no_signed_date")
     return _Sealed(parts, says, signed_at_ms)
-
-
-def _unseal_nested(token: str | None) -> _Sealed | None:
-    return None if token is None else _unseal(token)
 
 
 def _check_seal(seal: _Sealed, *, roots: x5c.Roots, now: float) -> None:
@@ -221,4 +224,11 @@ def _named_within(notification: Notification, settings: Apple) -> Iterator[tuple
         yield app_transaction.get("bundleId"), app_transaction.get("receiptType")
 
 
-PLATFORM = Platform(name="apple", verify=verify, identify=identify, needs=needs, normalize=normalize, read=read)
+def _reread(body: bytes, headers: Mapping[str, str]) -> Notification:
+    del headers  # as in `read`
+    return _notification(accepted.json_object(body), accepted.jws_says)
+
+
+PLATFORM = Platform(
+    name="apple", verify=verify, identify=identify, needs=needs, normalize=normalize, read=read, rereads=_reread
+)

@@ -6,10 +6,12 @@ What an event then means for purchases is said in `handlers/stripe_meaning.py`.
 import hmac
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from pydantic import ValidationError
 
 from config.platforms import Stripe
+from handlers.accepted import json_object
 from handlers.errors import Malformed, Unauthentic, WrongApp
 from handlers.platform import Platform
 from handlers.strict_json import parse_object
@@ -62,15 +64,7 @@ def verify(received: Received, *, settings: Stripe, keys: Keys, now: float) -> S
 
 def read(body: bytes, headers: Mapping[str, str]) -> StripeEvent:  # noqa: ARG001 - Stripe says everything in the body
     """Parse an event, or raise `Malformed`: snapshot or thin, told apart by `object`."""
-    value = parse_object(body)
-    kind = value.get("object")
-    shape = _SHAPES.get(kind) if isinstance(kind, str) else None
-    if shape is None:
-        raise Malformed("not_an_event")
-    try:
-        return shape.model_validate(value)
-    except ValidationError:
-        raise Malformed("unexpected_event_shape") from None
+    return _event(parse_object(body))
 
 
 def identify(payload: StripeEvent) -> Identity:
@@ -111,6 +105,17 @@ def normalize(payload: StripeEvent, facts: Facts, *, settings: Stripe) -> Normal
     return Quarantined(
         "thin_event", f"{payload.type} says nothing but an id: give this destination the snapshot payload style"
     )
+
+
+def _event(value: dict[str, Any]) -> StripeEvent:
+    kind = value.get("object")
+    shape = _SHAPES.get(kind) if isinstance(kind, str) else None
+    if shape is None:
+        raise Malformed("not_an_event")
+    try:
+        return shape.model_validate(value)
+    except ValidationError:
+        raise Malformed("unexpected_event_shape") from None
 
 
 def _read_header(header: str) -> tuple[str, tuple[str, ...]]:
@@ -154,4 +159,11 @@ def _signed(content: bytes, candidates: Iterable[str], secrets: Iterable[str]) -
     return found
 
 
-PLATFORM = Platform(name="stripe", verify=verify, identify=identify, needs=needs, normalize=normalize, read=read)
+def _reread(body: bytes, headers: Mapping[str, str]) -> StripeEvent:
+    del headers  # as in `read`
+    return _event(json_object(body))
+
+
+PLATFORM = Platform(
+    name="stripe", verify=verify, identify=identify, needs=needs, normalize=normalize, read=read, rereads=_reread
+)
