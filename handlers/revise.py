@@ -6,9 +6,13 @@ said only the highest revision counts.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from handlers import ids
 from schemas.entry import Entry, EntryKind, Said, Source, Subject
+
+_SAID = tuple(Said.model_fields)
+_what_is_said = attrgetter(*_SAID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def _tie(said: Iterable[Said], origin: Origin, revision: int) -> tuple[Entry, ..
     later = (revision,) if revision else ()
     return tuple(
         Entry(
-            **dict(one),
+            **dict(zip(_SAID, _what_is_said(one), strict=True)),
             id=ids.make("ent", origin.notification, position, *later),
             app=origin.app,
             platform=origin.platform,

@@ -37,14 +37,14 @@ def read_dispute(event: SnapshotEvent, dispute: Dispute, _settings: Stripe) -> T
     `funds_withdrawn` and `funds_reinstated` tell of the account's balance, and carry the status that goes with it.
     The amount may differ from the charge's, in size and in currency: it follows the bank's rate of exchange.
     """
-    subject = Subject(purchase_id=dispute.charge, aliases=aliases_of(payment_intent=dispute.payment_intent))
-    if subject == Subject():
+    if not (dispute.charge or dispute.payment_intent):
         return Quarantined("dispute_without_charge")
     kind = DISPUTE_STATUS.get(dispute.status)
     if kind is None:
         return Quarantined("unknown_dispute_status", dispute.status[:80])
     if dispute.status == PREVENTED and dispute.kept_the_money:
         kind = EntryKind.CHARGEBACK_LOST
+    subject = Subject(purchase_id=dispute.charge, aliases=aliases_of(payment_intent=dispute.payment_intent))
     return (say(event, kind, subject, refund=_dispute_facts(dispute)),)
 
 

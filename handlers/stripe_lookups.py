@@ -17,6 +17,9 @@ from schemas.platforms.stripe import Charge, Dispute, Refund, SnapshotEvent
 from schemas.platforms.stripe_fields import Listing
 from schemas.platforms.stripe_invoices import Invoice, InvoicePayment
 
+ASKING = (Charge, Dispute, Refund)
+"""What may leave its invoice to be asked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Learned:
@@ -31,7 +34,9 @@ def wanted(event: SnapshotEvent, found: Any) -> tuple[Lookup, ...]:
 
     Nothing is asked of a connected account: the endpoint's own account does not have its payments.
     """
-    asks = isinstance(found, Refund | Dispute) or (isinstance(found, Charge) and _leaves_open(found))
+    if not isinstance(found, ASKING):
+        return ()
+    asks = not isinstance(found, Charge) or _leaves_open(found)
     intent = found.payment_intent if asks and event.connected_account is None else None
     return (Lookup("invoice_payments", intent),) if intent else ()
 
@@ -48,6 +53,8 @@ def with_answers(
         facts: the answers so far.
         settings: which metadata to read.
     """
+    if not asked:
+        return Meaning(said)
     answers = {lookup: _learn(facts[lookup]) for lookup in asked if lookup in facts}
     learned = tuple(found for found in answers.values() if found is not None)
     aliases = tuple(alias for found in learned for alias in aliases_of(invoice=found.name))
@@ -101,5 +108,7 @@ def _say_invoice(event: SnapshotEvent, subject: Subject, invoice: Invoice, setti
 
 
 def _also_called(said: Said, aliases: tuple[str, ...]) -> Said:
+    if not aliases:
+        return said
     subject = said.subject.model_copy(update={"aliases": (*said.subject.aliases, *aliases)})
     return said.model_copy(update={"subject": subject})

@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from config.platforms import Stripe
 from handlers.stripe_disputes import read_dispute, read_fraud_warning, read_review
-from handlers.stripe_lookups import wanted, with_answers
+from handlers.stripe_lookups import ASKING, wanted, with_answers
 from handlers.stripe_purchases import (
     read_canceled_payment,
     read_checkout,
@@ -130,7 +130,7 @@ FOREIGN = (
 def lookups_of(event: SnapshotEvent) -> tuple[Lookup, ...]:
     """Say which look-ups would tell more of an event."""
     row = MEANING.get(event.type)
-    return wanted(event, parse(row[0], event.subject)) if row else ()
+    return wanted(event, parse(row[0], event.subject)) if row and row[0] in ASKING else ()
 
 
 def meaning_of(event: SnapshotEvent, facts: Facts, settings: Stripe) -> Normalized:

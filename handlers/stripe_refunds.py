@@ -28,12 +28,12 @@ def read_refund(event: SnapshotEvent, refund: Refund, _settings: Stripe) -> Told
 
     The field may be null; a word that nobody knows is no reason to take access, nor to forget: it is kept.
     """
-    subject = Subject(purchase_id=refund.charge, aliases=aliases_of(payment_intent=refund.payment_intent))
-    if subject == Subject():
+    if not (refund.charge or refund.payment_intent):
         return Quarantined("refund_without_charge", "a refund of customer balance names no purchase")
     kind = REFUND_STATUS.get(refund.status)
     if kind is None:
         return Quarantined("unknown_refund_status", str(refund.status)[:80])
+    subject = Subject(purchase_id=refund.charge, aliases=aliases_of(payment_intent=refund.payment_intent))
     return (say(event, kind, subject, refund=_refund_facts(refund)),)
 
 

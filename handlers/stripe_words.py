@@ -32,9 +32,8 @@ def parse(model: type[Foreign], value: Any) -> Any:
 def say(event: SnapshotEvent, kind: EntryKind, subject: Subject, **more: Any) -> Said:
     """Say one thing, at the event's time unless `more` knows a better one."""
     environment = "production" if event.livemode else "sandbox"
-    return Said(
-        **{"kind": kind, "occurred_at_ms": event.created_ms, "environment": environment, "subject": subject} | more
-    )
+    occurred_at_ms = more.pop("occurred_at_ms", event.created_ms)
+    return Said(kind=kind, occurred_at_ms=occurred_at_ms, environment=environment, subject=subject, **more)
 
 
 def aliases_of(**ids: str | None) -> tuple[str, ...]:
