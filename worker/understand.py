@@ -6,15 +6,15 @@ learned in time is asked for again later, with growing waits; meanwhile what is 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 
 import structlog
 
 from handlers.errors import Rejected
 from handlers.platforms import PLATFORMS
-from schemas.entry import Entry, Said
-from schemas.meaning import Confirm, Facts, Ignored, Lookup, Meaning, Normalized, Quarantined
-from schemas.resources import Event, NotificationStatus
+from schemas.entry import Said
+from schemas.meaning import Confirm, Ignored, Lookup, Meaning, Normalized, Quarantined
+from schemas.resources import NotificationStatus
 from worker.lookups import Question
 from worker.runtime import Runtime
 from worker.store.inbox import LOOKING_UP, Stored
@@ -27,6 +27,28 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of a notification.
+
+    Attributes:
+        partly: something that it needs was not looked up.
+        retry_at: Unix seconds from which its look-ups are worth another try; 0: there is nothing to try again for.
+        error: the name of what broke, if our own code did.
+    """
+
+    status: NotificationStatus
+    reason: str | None = None
+    detail: str | None = None
+    partly: bool = False
+    retry_at: float = 0.0
+    error: str | None = None
+
+
+PROCESSED: Final = Verdict("processed")
+"""What becomes of nearly all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Understood:
     """A notification with what it means.
 
@@ -34,37 +56,25 @@ class Understood:
         picked_at: Unix seconds at which a worker took it up.
         said: what it says of purchases.
         answered: the kinds of look-ups that were answered.
-        partly: something that it needs was not looked up.
-        retry_at: Unix seconds from which its look-ups are worth another try; 0: there is nothing to try again for.
-        entries: what is told to the ledger, once that is locked.
-        repeated: it was finished before, so its entries are those that the ledger has.
-        events: what followed from it, once decided.
-        error: the name of what broke, if our own code did.
     """
 
     row: Stored
     picked_at: float
-    status: NotificationStatus = "accepted"
-    reason: str | None = None
-    detail: str | None = None
+    verdict: Verdict
     said: tuple[Said, ...] = ()
     answered: frozenset[str] = frozenset()
-    partly: bool = False
-    retry_at: float = 0.0
-    entries: tuple[Entry, ...] = ()
-    repeated: bool = False
-    events: tuple[Event, ...] = ()
-    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A notification that was read, or with `section` None: what became of it instead."""
+    """A notification that was read, or with a `verdict`: what became of it instead."""
 
-    blank: Understood
+    row: Stored
+    picked_at: float
     section: Any = None
     payload: Any = None
     questions: tuple[Question, ...] = ()
+    verdict: Verdict | None = None
 
 
 def understand(runtime: Runtime, rows: Sequence[Stored]) -> list[Understood]:
@@ -74,28 +84,28 @@ def understand(runtime: Runtime, rows: Sequence[Stored]) -> list[Understood]:
     return [_understand(runtime, each, answers) for each in read]
 
 
-def broken(each: Understood, error: Exception) -> Understood:
+def broken(verdict: Verdict, error: Exception) -> Verdict:
     """Keep what broke our own code for another try. The error's text may quote the body, so only its name is kept."""
-    name = type(error).__name__
-    return replace(each, status="accepted", said=(), entries=(), events=(), retry_at=0.0, error=name)
+    return replace(verdict, status="accepted", retry_at=0.0, error=type(error).__name__)
 
 
 def _read(runtime: Runtime, row: Stored) -> _Read:
-    blank = Understood(row, picked_at=runtime.clock())
+    picked_at = runtime.clock()
     app = runtime.settings.apps.get(row.app)
     section = app.platform(row.platform) if app else None
     if section is None:
-        return _Read(_concluded(blank, Quarantined("not_configured")))
+        return _Read(row, picked_at, verdict=_quarantined(Quarantined("not_configured")))
     platform = PLATFORMS[row.platform]
     try:
-        payload = platform.read(row.body, row.headers)
+        payload = platform.recall(row.body, row.headers)
         wanted = platform.needs(payload) if section.looks_up else ()
     except Rejected as refused:
-        return _Read(_concluded(blank, Quarantined(refused.reason)))
+        return _Read(row, picked_at, verdict=_quarantined(Quarantined(refused.reason)))
     except Exception as error:  # noqa: BLE001 - a row that breaks us is kept, counted and shown, never lost
-        return _Read(broken(blank, error))
+        return _Read(row, picked_at, verdict=broken(PROCESSED, error))
     since = row.received_at_ms / 1000
-    return _Read(blank, section, payload, tuple(Question(row.app, row.platform, w, row.id, since) for w in wanted))
+    questions = tuple(Question(row.app, row.platform, each, row.id, since) for each in wanted)
+    return _Read(row, picked_at, section, payload, questions)
 
 
 def _ask(runtime: Runtime, questions: Sequence[Question]) -> Mapping[Question, Any]:
@@ -108,59 +118,61 @@ def _ask(runtime: Runtime, questions: Sequence[Question]) -> Mapping[Question, A
 
 
 def _understand(runtime: Runtime, each: _Read, answers: Mapping[Question, Any]) -> Understood:
-    if each.section is None:
-        return each.blank
+    if each.verdict is not None:
+        return Understood(each.row, each.picked_at, each.verdict)
     facts = {question.lookup: answers[question] for question in each.questions if question in answers}
-    answered = frozenset(lookup.kind for lookup in facts)
-    blank = replace(each.blank, answered=answered) if answered else each.blank
     try:
-        return _settled(runtime, blank, _meaning(each, facts))
+        meaning: Normalized = PLATFORMS[each.row.platform].normalize(each.payload, facts, settings=each.section)
+        verdict = _verdict(runtime, each.row, meaning)
     except Rejected as refused:
-        return _concluded(each.blank, Quarantined(refused.reason))
+        return Understood(each.row, each.picked_at, _quarantined(Quarantined(refused.reason)))
     except Exception as error:  # noqa: BLE001 - as in `_read`
-        return broken(each.blank, error)
+        return Understood(each.row, each.picked_at, broken(PROCESSED, error))
+    said = meaning.said if isinstance(meaning, Meaning) else ()
+    return Understood(each.row, each.picked_at, verdict, said, frozenset(lookup.kind for lookup in facts))
 
 
-def _meaning(each: _Read, facts: Facts) -> Normalized:
-    meaning: Normalized = PLATFORMS[each.blank.row.platform].normalize(each.payload, facts, settings=each.section)
-    return meaning
-
-
-def _settled(runtime: Runtime, blank: Understood, meaning: Normalized) -> Understood:
+def _verdict(runtime: Runtime, row: Stored, meaning: Normalized) -> Verdict:
     """Conclude, unless there is something that the platform can still be asked."""
-    if isinstance(meaning, Confirm):
-        return _confirmed(runtime, blank, meaning)
-    concluded = _concluded(blank, meaning)
-    wanted = () if isinstance(meaning, Quarantined) else meaning.unlearned
-    if not wanted or not _worth_another_try(runtime, blank.row, wanted):
-        return concluded
-    return replace(
-        concluded,
-        status="accepted",
+    match meaning:
+        case Meaning(unlearned=()):
+            return PROCESSED
+        case Meaning(unlearned=wanted):
+            return _partial(runtime, row, Verdict("processed", f"not_looked_up:{_kinds(wanted)}"), wanted)
+        case Ignored(reason=reason, unlearned=()):
+            return Verdict("ignored", reason)
+        case Ignored(reason=reason, unlearned=wanted):
+            return _partial(runtime, row, Verdict("ignored", reason), wanted)
+        case Quarantined():
+            return _quarantined(meaning)
+        case Confirm():
+            return _confirmed(runtime, row, meaning)
+        case _:
+            assert_never(meaning)
+
+
+def _partial(runtime: Runtime, row: Stored, verdict: Verdict, wanted: Sequence[Lookup]) -> Verdict:
+    """Ask again for what was not looked up, while that is worth it; it takes effect as far as it is known."""
+    if not _worth_another_try(runtime, row, wanted):
+        return replace(verdict, partly=True)
+    return Verdict(
+        "accepted",
         reason=f"{LOOKING_UP}{_kinds(wanted)}",
-        retry_at=_next_try(runtime, blank.row),
+        partly=True,
+        retry_at=_next_try(runtime, row),
     )
 
 
-def _confirmed(runtime: Runtime, blank: Understood, confirm: Confirm) -> Understood:
+def _confirmed(runtime: Runtime, row: Stored, confirm: Confirm) -> Verdict:
     """Confirm a subscription if the app wants that done; else an operator finds token and address in the API."""
-    amazon = runtime.settings.apps[blank.row.app].amazon
+    amazon = runtime.settings.apps[row.app].amazon
     if amazon is not None and amazon.auto_confirm and runtime.visit(confirm):
-        return _concluded(blank, Ignored("subscription_confirmed"))
-    return _concluded(blank, Quarantined("confirm_subscription"))
+        return Verdict("ignored", "subscription_confirmed")
+    return _quarantined(Quarantined("confirm_subscription"))
 
 
-def _concluded(blank: Understood, meaning: Meaning | Ignored | Quarantined) -> Understood:
-    match meaning:
-        case Meaning(said=said, unlearned=unlearned):
-            reason = f"not_looked_up:{_kinds(unlearned)}" if unlearned else None
-            return replace(blank, status="processed", reason=reason, said=said, partly=bool(unlearned))
-        case Ignored(reason=reason, unlearned=unlearned):
-            return replace(blank, status="ignored", reason=reason, partly=bool(unlearned))
-        case Quarantined(reason=reason, detail=detail):
-            return replace(blank, status="quarantined", reason=reason, detail=detail[:DETAIL_CHARACTERS_MAX] or None)
-        case _:
-            assert_never(meaning)
+def _quarantined(why: Quarantined) -> Verdict:
+    return Verdict("quarantined", why.reason, detail=why.detail[:DETAIL_CHARACTERS_MAX] or None)
 
 
 def _kinds(lookups: Sequence[Lookup]) -> str:

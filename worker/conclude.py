@@ -1,0 +1,187 @@
+"""Conclude a notification: tie what it says to the ledger, write down what became of it, and report it.
+
+What is said of one notification grows from station to station: `worker/understand.py: Understood`, then `Tied`, then
+`Decided`. Each is made once and holds the one before.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from handlers.revise import Origin, revise
+from schemas.entry import Entry
+from schemas.resources import Event
+from worker.metrics import Metrics
+from worker.runtime import Runtime
+from worker.store.inbox import Claimed, Outcome
+from worker.understand import Understood, Verdict
+
+ALARMS = frozenset({"unsubscribed"})
+"""Reasons of a quarantine after which notifications stop coming until somebody acts."""
+
+LINES = {
+    "processed": "process.decided",
+    "ignored": "process.decided",
+    "looking_up": "process.looking_up",
+    "quarantined": "process.quarantined",
+    "failed": "process.failed",
+}
+"""How the canonical line of a notification is called, by what became of it."""
+
+PARTLY = "partly_decided"
+"""The station of a notification that took effect while something it needs was not looked up yet. It goes once all is
+known: what stays marked may be understood anew, all else was understood for good."""
+
+LOOKED_UP = "looked_up:"
+"""How the stations of a notification begin that was told something by its platform's API: `looked_up:orders`."""
+
+MONEY_CONTRADICTS = "money_contradicts"
+"""Why a notification is quarantined with which more was refunded than was paid, or in another currency."""
+
+CONTRADICTS = "contradicts"
+"""The station of a notification that completed a contradiction of money. While that stands, so does the quarantine,
+however often it is replayed; of two that contradict each other, the earlier one is not blamed."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Tied:
+    """A notification whose row is ours alone, with what it tells the ledger.
+
+    Attributes:
+        stations: how far it was when it was claimed.
+        entries: what is told to the ledger, once that is locked; of a repetition those that the ledger has.
+    """
+
+    understood: Understood
+    stations: Mapping[str, float]
+    verdict: Verdict
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A notification with what followed from it."""
+
+    tied: Tied
+    verdict: Verdict
+    events: tuple[Event, ...] = ()
+
+
+def tie(each: Understood, claimed: Claimed, held: Sequence[Entry]) -> Tied:
+    """Tie what is said to where it was said: as the first word, as a better one, or as a repetition that adds nothing.
+
+    What was understood for good is not said anew, however often it is replayed: a platform's API answers for the
+    present, and tells nothing of a moment that is long past.
+    """
+    row, verdict, stations = each.row, each.verdict, claimed.stations
+    if verdict.error or verdict.status == "quarantined":
+        return Tied(each, stations, verdict)
+    if held and PARTLY not in stations:
+        if verdict.status != "ignored":
+            verdict = replace(verdict, status="processed", reason=None)
+        return Tied(each, stations, replace(verdict, partly=False), tuple(held))
+    entries: tuple[Entry, ...] = ()
+    if not held or _knows_enough(each, stations):
+        origin = Origin(row.app, row.platform, row.id, row.notification_id, row.type)
+        entries = revise(each.said, origin, held)
+    return Tied(each, stations, verdict, entries or tuple(held))
+
+
+def outcome(runtime: Runtime, each: Decided, now: float) -> Outcome:
+    """Write down what became of it, and when it is tried again if it has not come to its end."""
+    row, verdict, settings = each.tied.understood.row, each.verdict, runtime.settings
+    attempts = row.attempts + 1
+    # What was asked for again and again has not failed so often.
+    extra = settings.lookups.max_attempts if PARTLY in each.tied.stations else 0
+    dead = verdict.error is not None and attempts >= settings.work.max_attempts + extra
+    retry_at = verdict.retry_at or now + settings.work.sweep_after_seconds * 2 ** min(attempts, 10)
+    return Outcome(
+        id=row.id,
+        status="dead" if dead else verdict.status,
+        reason=_reason(verdict),
+        detail=verdict.detail,
+        attempts=attempts,
+        stations=_stations(each, runtime.clock()),
+        retry_at_ms=int(retry_at * 1000),
+    )
+
+
+def report(runtime: Runtime, decided: Sequence[Decided]) -> None:
+    """Count a set that was committed just now, and write the canonical line of each of its notifications."""
+    now = runtime.clock()
+    _count(runtime.metrics, decided, now)
+    for each in decided:
+        _write_line(each, now)
+
+
+def _count(metrics: Metrics, decided: Sequence[Decided], now: float) -> None:
+    """Count each, and time it until now: to what counts and times them a set is one call for each platform."""
+    ends: Counter[tuple[str, str]] = Counter()
+    took: defaultdict[str, list[float]] = defaultdict(list)
+    waited: defaultdict[str, list[float]] = defaultdict(list)
+    for each in decided:
+        understood = each.tied.understood
+        row = understood.row
+        ends[row.platform, _status(each.verdict)] += 1
+        took[row.platform].append(now - understood.picked_at)
+        if PARTLY not in each.tied.stations:  # else it took effect long ago
+            waited[row.platform].append(now - row.received_at_ms / 1000)
+    for labels, count in ends.items():
+        metrics.processed.labels(*labels).inc(count)
+    for platform, seconds in took.items():
+        metrics.process_seconds.labels(platform).observe_all(seconds)
+    for platform, seconds in waited.items():
+        metrics.receive_to_effect_seconds.labels(platform).observe_all(seconds)
+
+
+def _knows_enough(each: Understood, stations: Mapping[str, float]) -> bool:
+    """Tell whether it adds anything to the last time: whoever knows less has nothing to add."""
+    knew = {station.removeprefix(LOOKED_UP) for station in stations if station.startswith(LOOKED_UP)}
+    return not each.verdict.partly or knew <= each.answered
+
+
+def _reason(verdict: Verdict) -> str | None:
+    return f"error:{verdict.error}" if verdict.error else verdict.reason
+
+
+def _status(verdict: Verdict) -> str:
+    """Give the word of metrics and log lines for what became of it."""
+    return "failed" if verdict.error else "looking_up" if verdict.status == "accepted" else verdict.status
+
+
+def _stations(each: Decided, now: float) -> dict[str, float]:
+    """Write down when it came how far, and whether something is left to learn."""
+    tied, understood, verdict = each.tied, each.tied.understood, each.verdict
+    since = understood.row.received_at_ms / 1000
+    decided = round((now - since) * 1000, 3)
+    before = {**tied.stations, "picked_up": round((understood.picked_at - since) * 1000, 3), "decided": decided}
+    if verdict.error:
+        return before
+    marks = {name: before.pop(name) for name in (PARTLY, CONTRADICTS) if name in before}
+    known = {**{f"{LOOKED_UP}{kind}": decided for kind in sorted(understood.answered)}, **before}
+    if verdict.reason == MONEY_CONTRADICTS and tied.entries:
+        known[CONTRADICTS] = marks.get(CONTRADICTS, decided)
+    return {PARTLY: marks.get(PARTLY, decided), **known} if verdict.partly else known
+
+
+def _write_line(each: Decided, now: float) -> None:
+    row, verdict = each.tied.understood.row, each.verdict
+    status = _status(verdict)
+    alarming = verdict.error is not None or verdict.reason in ALARMS
+    write = log.error if alarming else log.warning if status == "quarantined" else log.info
+    write(
+        LINES[status],
+        notification=row.id,
+        platform=row.platform,
+        app=row.app,
+        type=row.type,
+        status=status,
+        reason=_reason(verdict),
+        attempt=row.attempts + 1,
+        events=[event.type for event in each.events],
+        ms=round((now - each.tied.understood.picked_at) * 1000, 2),
+    )
