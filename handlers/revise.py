@@ -58,13 +58,15 @@ def _tie(said: Iterable[Said], origin: Origin, revision: int) -> tuple[Entry, ..
     source = Source(notification=origin.notification, notification_id=origin.notification_id, type=origin.type)
     later = (revision,) if revision else ()
     return tuple(
-        Entry(
-            **dict(zip(_SAID, _what_is_said(one), strict=True)),
-            id=ids.make("ent", origin.notification, position, *later),
-            app=origin.app,
-            platform=origin.platform,
-            source=source,
-            revision=revision,
+        Entry.model_validate(
+            {
+                **dict(zip(_SAID, _what_is_said(one), strict=True)),
+                "id": ids.make("ent", origin.notification, position, *later),
+                "app": origin.app,
+                "platform": origin.platform,
+                "source": source,
+                "revision": revision,
+            }
         )
         for position, one in enumerate(said)
     )

@@ -53,9 +53,9 @@ def with_answers(
         facts: the answers so far.
         settings: which metadata to read.
     """
-    if not asked:
-        return Meaning(said)
     answers = {lookup: _learn(facts[lookup]) for lookup in asked if lookup in facts}
+    if not answers:
+        return Meaning(said, asked)
     learned = tuple(found for found in answers.values() if found is not None)
     aliases = tuple(alias for found in learned for alias in aliases_of(invoice=found.name))
     named = tuple(_also_called(entry, aliases) for entry in said)
@@ -108,7 +108,5 @@ def _say_invoice(event: SnapshotEvent, subject: Subject, invoice: Invoice, setti
 
 
 def _also_called(said: Said, aliases: tuple[str, ...]) -> Said:
-    if not aliases:
-        return said
     subject = said.subject.model_copy(update={"aliases": (*said.subject.aliases, *aliases)})
     return said.model_copy(update={"subject": subject})

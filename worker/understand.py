@@ -79,7 +79,8 @@ class _Read:
 
 def understand(runtime: Runtime, rows: Sequence[Stored]) -> list[Understood]:
     """Say what each of these means. Whatever one of them does to us, the others never notice."""
-    read = [_read(runtime, row) for row in rows]
+    sections = {at: _section(runtime, *at) for at in {(row.app, row.platform) for row in rows}}
+    read = [_read(runtime, row, sections[row.app, row.platform]) for row in rows]
     answers = _ask(runtime, [question for each in read for question in each.questions])
     return [_understand(runtime, each, answers) for each in read]
 
@@ -89,10 +90,14 @@ def broken(verdict: Verdict, error: Exception) -> Verdict:
     return replace(verdict, status="accepted", retry_at=0.0, error=type(error).__name__)
 
 
-def _read(runtime: Runtime, row: Stored) -> _Read:
+def _section(runtime: Runtime, app: str, platform: str) -> Any:
+    """Find how an app has a platform; None: not at all, or no longer."""
+    configured = runtime.settings.apps.get(app)
+    return configured.platform(platform) if configured else None
+
+
+def _read(runtime: Runtime, row: Stored, section: Any) -> _Read:
     picked_at = runtime.clock()
-    app = runtime.settings.apps.get(row.app)
-    section = app.platform(row.platform) if app else None
     if section is None:
         return _Read(row, picked_at, verdict=_quarantined(Quarantined("not_configured")))
     platform = PLATFORMS[row.platform]
@@ -104,7 +109,7 @@ def _read(runtime: Runtime, row: Stored) -> _Read:
     except Exception as error:  # noqa: BLE001 - a row that breaks us is kept, counted and shown, never lost
         return _Read(row, picked_at, verdict=broken(PROCESSED, error))
     since = row.received_at_ms / 1000
-    questions = tuple(Question(row.app, row.platform, each, row.id, since) for each in wanted)
+    questions = tuple([Question(row.app, row.platform, each, row.id, since) for each in wanted])
     return _Read(row, picked_at, section, payload, questions)
 
 
@@ -129,7 +134,7 @@ def _understand(runtime: Runtime, each: _Read, answers: Mapping[Question, Any]) 
     except Exception as error:  # noqa: BLE001 - as in `_read`
         return Understood(each.row, each.picked_at, broken(PROCESSED, error))
     said = meaning.said if isinstance(meaning, Meaning) else ()
-    return Understood(each.row, each.picked_at, verdict, said, frozenset(lookup.kind for lookup in facts))
+    return Understood(each.row, each.picked_at, verdict, said, frozenset([lookup.kind for lookup in facts]))
 
 
 def _verdict(runtime: Runtime, row: Stored, meaning: Normalized) -> Verdict:
@@ -138,11 +143,11 @@ def _verdict(runtime: Runtime, row: Stored, meaning: Normalized) -> Verdict:
         case Meaning(unlearned=()):
             return PROCESSED
         case Meaning(unlearned=wanted):
-            return _partial(runtime, row, Verdict("processed", f"not_looked_up:{_kinds(wanted)}"), wanted)
+            return _partial(runtime, row, "processed", f"not_looked_up:{_kinds(wanted)}", wanted)
         case Ignored(reason=reason, unlearned=()):
             return Verdict("ignored", reason)
         case Ignored(reason=reason, unlearned=wanted):
-            return _partial(runtime, row, Verdict("ignored", reason), wanted)
+            return _partial(runtime, row, "ignored", reason, wanted)
         case Quarantined():
             return _quarantined(meaning)
         case Confirm():
@@ -151,16 +156,14 @@ def _verdict(runtime: Runtime, row: Stored, meaning: Normalized) -> Verdict:
             assert_never(meaning)
 
 
-def _partial(runtime: Runtime, row: Stored, verdict: Verdict, wanted: Sequence[Lookup]) -> Verdict:
-    """Ask again for what was not looked up, while that is worth it; it takes effect as far as it is known."""
+def _partial(
+    runtime: Runtime, row: Stored, status: NotificationStatus, reason: str, wanted: Sequence[Lookup]
+) -> Verdict:
+    """Ask again for what was not looked up, while that is worth it; else that is where it ends."""
     if not _worth_another_try(runtime, row, wanted):
-        return replace(verdict, partly=True)
-    return Verdict(
-        "accepted",
-        reason=f"{LOOKING_UP}{_kinds(wanted)}",
-        partly=True,
-        retry_at=_next_try(runtime, row),
-    )
+        return Verdict(status, reason, partly=True)
+    again = _next_try(runtime, row)
+    return Verdict("accepted", f"{LOOKING_UP}{_kinds(wanted)}", partly=True, retry_at=again)
 
 
 def _confirmed(runtime: Runtime, row: Stored, confirm: Confirm) -> Verdict:
