@@ -4,8 +4,7 @@ Causes are a set: undoing one of them takes its own effect away and nothing else
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from config.policy import Effect, Policy
 from handlers.periods import Period
@@ -49,8 +48,7 @@ MONEY_RULES: Final = frozenset({
 STRENGTH: Final[tuple[Effect, ...]] = ("keep", "suspend", "revoke")
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """One reason for less than full access."""
 
     effect: Effect
@@ -71,11 +69,14 @@ def causes(period: Period, followed: Sequence[Followed], policy: Policy) -> list
         followed: its refunds and chargebacks. Those whose money contradicts the price take nothing.
         policy: the app's rules.
     """
+    taken_back = list(_taken_back(period.entries, policy))
+    if not followed:
+        return taken_back
     believed = [f for f in followed if f.contradiction is None]
     refunds = [f for f in believed if f.facts.type != "chargeback"]
     chargebacks = [f for f in believed if f.facts.type == "chargeback"]
     return [
-        *_taken_back(period.entries, policy),
+        *taken_back,
         *_by_refunds([f for f in refunds if f.facts.seats is None], period, policy),
         *_by_seats(refunds),
         *_by_chargebacks(chargebacks, policy),

@@ -4,8 +4,8 @@ Sources know a purchase by different ids (a charge, its payment intent, its invo
 is chance. Grouping all entries by shared ids gives the same purchases in any order of arrival.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from handlers.groups import groups
 from schemas.entry import Entry, EntryKind
@@ -49,36 +49,32 @@ RANK: dict[EntryKind, int] = {
 """Which of two entries with the same platform time comes first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """One purchase and every entry that names it, in platform order."""
+class Cluster(NamedTuple):
+    """One purchase and every entry that names it.
+
+    Attributes:
+        purchase_id: the platform's.
+        entries: in platform order.
+        aliases: the other ids of this purchase, `kind:value`.
+        lineage: the ids that it shares with its renewals.
+        kin: the ids that it shares with everything its store account bought.
+    """
 
     purchase_id: str
     entries: tuple[Entry, ...]
-
-    @property
-    def aliases(self) -> tuple[str, ...]:
-        """List the other ids of this purchase, `kind:value`."""
-        return tuple(sorted({alias for entry in self.entries for alias in entry.subject.aliases}))
-
-    @property
-    def lineage(self) -> tuple[str, ...]:
-        """List the ids that it shares with its renewals."""
-        return tuple(sorted({ref for entry in self.entries for ref in entry.subject.lineage}))
-
-    @property
-    def kin(self) -> frozenset[str]:
-        """List the ids that it shares with everything its store account bought."""
-        return frozenset(ref for entry in self.entries for ref in entry.subject.kin)
+    aliases: tuple[str, ...]
+    lineage: tuple[str, ...]
+    kin: frozenset[str]
 
 
 def current(entries: Sequence[Entry]) -> Sequence[Entry]:
     """Leave out what a notification said before it was read again, knowing more."""
+    if not any(entry.revision for entry in entries):
+        return entries
     last: dict[str | None, int] = {}
     for entry in entries:
-        if entry.revision > last.get(entry.source.notification, 0):
-            last[entry.source.notification] = entry.revision
-    return [e for e in entries if e.revision == last.get(e.source.notification, 0)] if last else entries
+        last[entry.source.notification] = max(entry.revision, last.get(entry.source.notification, 0))
+    return [e for e in entries if e.revision == last[e.source.notification]]
 
 
 def in_platform_order(entries: Iterable[Entry]) -> list[Entry]:
@@ -87,10 +83,13 @@ def in_platform_order(entries: Iterable[Entry]) -> list[Entry]:
     Two words of one kind in one notification and moment are sorted by what they say: their ids depend on how often it
     was read.
     """
-    placed = [(*_place(entry), entry) for entry in entries]
-    if len({place[:3] for place in placed}) < len(placed):
-        return [entry for *_, entry in sorted(placed, key=lambda place: (*place[:3], _words(place[3])))]
-    return [entry for *_, entry in sorted(placed)]
+    entries = list(entries)
+    if len(entries) < 2:
+        return entries
+    places = [_place(entry) for entry in entries]
+    if len(set(places)) < len(places):
+        return sorted(entries, key=lambda entry: (_place(entry), _words(entry)))
+    return [entry for _, entry in sorted(zip(places, entries, strict=True))]
 
 
 def _place(entry: Entry) -> tuple[int, int, str]:
@@ -108,11 +107,11 @@ def clusters(entries: Sequence[Entry]) -> tuple[Cluster, ...]:
         entries: entries of one lineage, in platform order. Those that name no purchase are left out.
     """
     named = [(entry, names) for entry in entries if (names := _names(entry))]
-    group_of = groups(names for _, names in named)
+    group_of = groups([names for _, names in named])
     grouped: dict[str, list[Entry]] = {}
     for entry, names in named:
         grouped.setdefault(group_of[names[0]], []).append(entry)
-    return tuple(Cluster(_purchase_id(group), tuple(group)) for group in grouped.values())
+    return tuple([_cluster(group) for group in grouped.values()])
 
 
 def purchase_named(entry: Entry, lineage: Iterable[Entry]) -> str | None:
@@ -123,15 +122,32 @@ def purchase_named(entry: Entry, lineage: Iterable[Entry]) -> str | None:
 
 
 def _names(entry: Entry) -> tuple[str, ...]:
-    """List what names the purchase an entry is about. A refund belongs to one purchase, so its id names it too."""
-    shared = (*entry.subject.lineage, *entry.subject.kin)
-    return tuple(ref for ref in entry.refs if ref not in shared)
+    """List what names the purchase an entry is about, and nothing that it shares with another."""
+    names, subject = entry.names, entry.subject
+    if not subject.lineage and not subject.kin:
+        return names
+    return tuple([name for name in names if name not in subject.lineage and name not in subject.kin])
 
 
-def _purchase_id(entries: Iterable[Entry]) -> str:
-    """Choose the platform's id of the purchase; while only aliases are known, one of those."""
+def _cluster(entries: Iterable[Entry]) -> Cluster:
+    """Gather what the entries of one purchase say of its ids.
+
+    It goes by the smallest of the platform's ids; while only aliases are known, by one of those.
+    """
     entries = tuple(entries)
-    known = {entry.subject.purchase_id for entry in entries if entry.subject.purchase_id}
-    aliases = {alias.partition(":")[2] for entry in entries for alias in entry.subject.aliases}
-    refunds = {entry.refund.platform_refund_id for entry in entries if entry.refund}
-    return min(known or aliases or refunds)
+    known: set[str] = set()
+    aliases: set[str] = set()
+    lineage: set[str] = set()
+    kin: set[str] = set()
+    for subject in (entry.subject for entry in entries):
+        if subject.purchase_id:
+            known.add(subject.purchase_id)
+        aliases.update(subject.aliases)
+        lineage.update(subject.lineage)
+        kin.update(subject.kin)
+    names = known or {alias.partition(":")[2] for alias in aliases} or _refunds(entries)
+    return Cluster(min(names), entries, tuple(sorted(aliases)), tuple(sorted(lineage)), frozenset(kin))
+
+
+def _refunds(entries: Iterable[Entry]) -> Collection[str]:
+    return {entry.refund.platform_refund_id for entry in entries if entry.refund}

@@ -1,7 +1,6 @@
 """Set aside refunds whose money does not fit what its platform says was paid: kept, shown, and without effect."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from handlers.refunds import Followed
 from schemas.entry import Entry, EntryKind
@@ -36,15 +35,15 @@ def _judged(refund: Followed, prices: Mapping[str, int], gone: dict[str, int]) -
         return refund
     if currency not in prices:
         paid_in, paid = next(iter(sorted(prices.items())))
-        return replace(refund, contradiction=f"{amount} {currency} of {paid} {paid_in}")
+        return refund._replace(contradiction=f"{amount} {currency} of {paid} {paid_in}")
     if gone[currency] + amount <= prices[currency]:
         gone[currency] += amount
         return refund
     if refund.facts.scope == "full" and refund.facts.type == "void" and amount <= prices[currency]:
         # That all of it went back is the platform's word; what it then says of sums is not needed to believe that.
         unsure = {"amount": None, "amount_source": "unknown"}
-        return replace(refund, facts=refund.facts.model_copy(update=unsure))
-    return replace(refund, contradiction=f"{gone[currency] + amount} of {prices[currency]} {currency}")
+        return refund._replace(facts=refund.facts.model_copy(update=unsure))
+    return refund._replace(contradiction=f"{gone[currency] + amount} of {prices[currency]} {currency}")
 
 
 def _counts(refund: Followed) -> bool:

@@ -1,9 +1,9 @@
 """Decide what follows from what was said: place it in the ledger, fold again, compare, and say what changed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from config.settings import App
 from handlers import ids
@@ -15,7 +15,7 @@ from handlers.ledger import fold
 from handlers.placing import Placed, place
 from handlers.refunds import TAKING
 from schemas.base import Access, Environment
-from schemas.book import Book, Decision, Held, Holder, Lineage
+from schemas.book import Book, Changes, Decision, Held, Holder, Lineage
 from schemas.entry import Entry, Source
 from schemas.resources import Balance, Cause, Customer, Entitlement, Event, EventData, Purchase, Refund
 
@@ -33,9 +33,9 @@ def decide(book: Book, entries: Sequence[Entry], *, app: App, now_ms: int) -> De
         now_ms: Unix milliseconds, the time at which events are told and expiry dates are looked at.
 
     Returns:
-        The book after it, and one event per change: refunds first, then what they did to balances and access.
+        What it changes, and one event per change: refunds first, then what they did to balances and access.
     """
-    return _conclude(book, place(book, entries), entries[0], app=app, now_ms=now_ms)
+    return _conclude(place(book, entries), entries[0], app=app, now_ms=now_ms)
 
 
 def rebuild(book: Book, key: str, *, app: App, now_ms: int) -> Decision:
@@ -49,52 +49,51 @@ def rebuild(book: Book, key: str, *, app: App, now_ms: int) -> Decision:
     """
     last = in_platform_order(book.lineages[key].entries)[-1]
     cause = last.model_copy(update={"id": f"{last.id}:{now_ms}", "source": Source(type="rebuild")})
-    return _conclude(book, Placed(book, frozenset({key}), {}), cause, app=app, now_ms=now_ms)
+    again = Placed(book, Changes(lineages={key: book.lineages[key]}))
+    return _conclude(again, cause, app=app, now_ms=now_ms)
 
 
-def _conclude(book: Book, placed: Placed, cause: Entry, *, app: App, now_ms: int) -> Decision:
+def _conclude(placed: Placed, cause: Entry, *, app: App, now_ms: int) -> Decision:
     """Fold what gained something, compare with what was before, and tell of the difference."""
-    joined = [gone for gone, home in placed.merged.items() if home in placed.lineages]
-    before = [book.lineages[key] for key in sorted({*placed.lineages, *joined}) if key in book.lineages]
-    after = {key: _folded(placed.book.lineages[key], app) for key in sorted(placed.lineages)}
-    changed = [p for lineage in after.values() for p in lineage.purchases]
-    holdings = _holdings(book.holdings, [p for lineage in before for p in lineage.purchases], changed)
-    refunds = [r for lineage in after.values() for r in lineage.refunds]
-    earlier = [r for lineage in before for r in lineage.refunds]
-    moved = _refund_news(changed, earlier, refunds)
-    old = {p.id: p for lineage in before for p in lineage.purchases}
-    told = _Told(cause, changed, old, refunds, [item.refund for item in moved if item.refund])
-    news = [*moved, *_balance_news(told, before, app), *_entitlement_news(told, book, holdings, before, now_ms)]
-    events, sequences = _number(news, told, book.sequences, now_ms)
-    entitlements = {**book.entitlements, **{_held(n.entitlement): n.entitlement for n in news if n.entitlement}}
-    return Decision(
-        book=replace(
-            placed.book,
-            lineages={**placed.book.lineages, **after},
-            holdings=holdings,
-            entitlements=entitlements,
-            sequences=sequences,
-        ),
-        events=events,
-        merged=placed.merged,
-        contradictions=_contradictions(earlier, refunds),
+    book, gained, merged = placed.before, placed.changes.lineages, placed.merged
+    if not gained:
+        return Decision(book)
+    joined = [gone for gone, home in merged.items() if home in gained]
+    before = [book.lineages[key] for key in sorted([*gained, *joined]) if key in book.lineages]
+    after = {key: _folded(lineage, app) for key, lineage in gained.items()}
+    was, purchases = _purchases(before), _purchases(after[key] for key in sorted(after))
+    refunds_were, refunds = _refunds(before), _refunds(after[key] for key in sorted(after))
+    moved = _refund_news(purchases, refunds_were, refunds)
+    told = _Told(cause, purchases, _differing(was, purchases), refunds, [item.refund for item in moved if item.refund])
+    holdings = _holdings(book.holdings, was, purchases)
+    news = [*moved, *_balance_news(told, was, app), *_entitlement_news(told, was, book, holdings, now_ms)]
+    events, sequences = _number(news, told.entry, book.sequences, now_ms)
+    changes = Changes(
+        refs=placed.changes.refs,
+        lineages=after,
+        holdings=holdings,
+        entitlements={_held(item.entitlement): item.entitlement for item in news if item.entitlement},
+        sequences=sequences,
+        merged=merged,
     )
+    return Decision(book, changes, events, _contradictions(refunds_were, refunds))
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """The step at hand: who said it, what it left changed, and what became of refunds by it."""
+class _Told(NamedTuple):
+    """The step at hand: who said it, what purchases it looked at and changed, and what became of refunds by it."""
 
     entry: Entry
     purchases: Sequence[Purchase]
-    before: Mapping[str, Purchase]
+    changed: Sequence[Purchase]
     refunds: Sequence[Refund]
     moved: Sequence[Refund]
 
     def purchase_behind(self, stands: Entitlement, held: Sequence[Purchase]) -> Purchase | None:
         """Find the purchase that a change of an entitlement is about: one that changed itself, if any did."""
-        changed = [purchase for purchase in self.purchases if self.before.get(purchase.id) != purchase]
-        return next(filter(None, (purchase_behind(stands, among) for among in (changed, self.purchases, held))), None)
+        for among in (self.changed, self.purchases, held):
+            if purchase := purchase_behind(stands, among):
+                return purchase
+        return None
 
     def refund_behind(self, purchase: Purchase) -> Refund | None:
         """Find the refund that is the cause of a change: the one that moved, else the one that took access before."""
@@ -106,8 +105,7 @@ class _Told:
         return next((refund for refund in reversed(standing) if not refund.contradiction), None)
 
 
-@dataclass(frozen=True, slots=True)
-class _News:
+class _News(NamedTuple):
     """One change, before it has its number. Without a `type` it is stored and not told."""
 
     type: str | None
@@ -124,6 +122,20 @@ def _folded(lineage: Lineage, app: App) -> Lineage:
     return Lineage(lineage.entries, view.purchases, view.refunds)
 
 
+def _purchases(lineages: Iterable[Lineage]) -> list[Purchase]:
+    return [purchase for lineage in lineages for purchase in lineage.purchases]
+
+
+def _refunds(lineages: Iterable[Lineage]) -> list[Refund]:
+    return [refund for lineage in lineages for refund in lineage.refunds]
+
+
+def _differing(before: Iterable[Purchase], after: Iterable[Purchase]) -> list[Purchase]:
+    """List the purchases that are new, or other than they were."""
+    known = {purchase.id: purchase for purchase in before}
+    return [purchase for purchase in after if known.get(purchase.id) != purchase]
+
+
 def _holder(purchase: Purchase) -> Holder | None:
     return Holder(purchase.app, purchase.environment, purchase.user_id) if purchase.user_id else None
 
@@ -134,15 +146,15 @@ def _held(entitlement: Entitlement) -> Held:
 
 def _holdings(
     holdings: Mapping[Holder, Mapping[str, Purchase]], gone: Iterable[Purchase], come: Iterable[Purchase]
-) -> dict[Holder, Mapping[str, Purchase]]:
-    """Give each purchase to the one it belongs to now."""
-    moved = dict(holdings)
+) -> dict[Holder, dict[str, Purchase]]:
+    """Give each purchase to the one it belongs to now; list what those hold then whom that concerns."""
+    moved: dict[Holder, dict[str, Purchase]] = {}
     for purchase in gone:
         if holder := _holder(purchase):
-            moved[holder] = {k: v for k, v in moved.get(holder, {}).items() if k != purchase.id}
+            moved.setdefault(holder, dict(holdings.get(holder, {}))).pop(purchase.id, None)
     for purchase in come:
         if holder := _holder(purchase):
-            moved[holder] = {**moved.get(holder, {}), purchase.id: purchase}
+            moved.setdefault(holder, dict(holdings.get(holder, {})))[purchase.id] = purchase
     return moved
 
 
@@ -158,11 +170,11 @@ def _contradictions(before: Iterable[Refund], after: Iterable[Refund]) -> tuple[
     return tuple(r.contradiction for r in after if r.contradiction and (r.id, r.contradiction) not in known)
 
 
-def _balance_news(told: _Told, before: Iterable[Lineage], app: App) -> list[_News]:
+def _balance_news(told: _Told, was: Iterable[Purchase], app: App) -> list[_News]:
     """Tell of units that a customer's balance loses, or gets back, since this step."""
     allow_negative = app.policy.consumable_refund == "allow_negative"
     news = []
-    for type_, units, shown in balance_changes([p for lineage in before for p in lineage.purchases], told.purchases):
+    for type_, units, shown in balance_changes(was, told.purchases):
         balance = Balance(product_id=shown.product_id or "", units=units, allow_negative=allow_negative)
         refund = told.refund_behind(shown)
         news.append(_News(type_, shown.environment, _holder(shown), shown, refund, balance=balance))
@@ -171,18 +183,18 @@ def _balance_news(told: _Told, before: Iterable[Lineage], app: App) -> list[_New
 
 def _entitlement_news(
     told: _Told,
+    was: Sequence[Purchase],
     book: Book,
     holdings: Mapping[Holder, Mapping[str, Purchase]],
-    before: Iterable[Lineage],
     now_ms: int,
 ) -> list[_News]:
     """Compare every entitlement that a purchase of this step gives, or gave, with how it stands now."""
-    concerned = [*(p for lineage in before for p in lineage.purchases), *told.purchases]
-    helds = sorted({Held(h, key) for p in concerned if (h := _holder(p)) for key in p.entitlements})
+    concerned = {(p.app, p.environment, p.user_id, p.entitlements) for p in (*was, *told.purchases)}
+    helds = {Held(Holder(app, where, who), key) for app, where, who, keys in concerned if who for key in keys}
     news = []
-    for held in helds:
+    for held in sorted(helds):
         known = book.entitlements.get(held)
-        owned = list(holdings.get(held.holder, {}).values())
+        owned = list(holdings[held.holder].values())
         stands = standing(owned, held.key, now=now_ms / 1000) or _taken(known)
         if stands is not None and stands != known:
             news.append(_entitlement_change(told, owned, known, stands))
@@ -207,10 +219,10 @@ def _taken(known: Entitlement | None) -> Entitlement | None:
 
 
 def _number(
-    news: Sequence[_News], told: _Told, sequences: Mapping[tuple[str, str], int], now_ms: int
+    news: Iterable[_News], entry: Entry, sequences: Mapping[tuple[str, str], int], now_ms: int
 ) -> tuple[tuple[Event, ...], dict[tuple[str, str], int]]:
     """Give each event its place in the gapless order of its customer."""
-    counted = dict(sequences)
+    counted: dict[tuple[str, str], int] = {}
     events = []
     for item in news:
         if item.type is None:
@@ -218,8 +230,8 @@ def _number(
         number = None
         if item.holder:
             customer = (item.holder.app, item.holder.user_id)
-            number = counted[customer] = counted.get(customer, 0) + 1
-        events.append(_event(item.type, item, told.entry, number, now_ms))
+            number = counted[customer] = counted.get(customer, sequences.get(customer, 0)) + 1
+        events.append(_event(item.type, item, entry, number, now_ms))
     return tuple(events), counted
 
 
@@ -261,6 +273,8 @@ def _cause(entry: Entry, rule: str | None) -> Cause:
     )
 
 
+@lru_cache(maxsize=8)
 def _iso(milliseconds: int) -> str:
+    """Write a time as events show it. All events of a set have the same one."""
     moment = datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -33,25 +33,26 @@ def merge(
         lineage_users: what `users` finds in every entry of the lineage.
         newest: no later period of its lineage is known.
     """
-    bought_ms = purchased_at_ms(own)
-    price, currency = _price(own)
+    words = _by_weight(own)
+    price, currency = _price(words)
     ends = who_says_the_end(own, whole_lineage, newest=newest)
+    of_all = _by_weight(whole_lineage)
     return PurchaseFacts(
-        product_id=_product(own) or _product(whole_lineage),
-        kind=_best(own, "kind") or _best(whole_lineage, "kind"),
+        product_id=_product(words) or _product(of_all),
+        kind=_best(words, "kind") or _best(of_all, "kind"),
         user_id=_user(users(own), lineage_users),
-        quantity=_best(own, "quantity"),
-        quantity_left=_best(own, "quantity_left"),
+        quantity=_best(words, "quantity"),
+        quantity_left=_best(words, "quantity_left"),
         amount=price,
         currency=currency,
-        purchased_at_ms=bought_ms,
+        purchased_at_ms=_best(words, "purchased_at_ms"),
         expires_at_ms=ends.facts.expires_at_ms if ends else None,
     )
 
 
 def purchased_at_ms(own: Sequence[Entry]) -> int | None:
     """Find when a purchase was bought."""
-    bought: int | None = _best(own, "purchased_at_ms")
+    bought: int | None = _best(_by_weight(own), "purchased_at_ms")
     return bought
 
 
@@ -68,40 +69,46 @@ def users(entries: Iterable[Entry]) -> Users:
     return found
 
 
-def _best(entries: Sequence[Entry], name: str) -> Any:
-    entry = _who_says(entries, name)
-    return None if entry is None else getattr(entry.facts, name)
+def _by_weight(entries: Sequence[Entry]) -> list[Entry]:
+    """Sort by whose word counts: first the platform's, its last before its earlier ones; then the app's as they came.
+
+    Args:
+        entries: in platform order.
+    """
+    by_platform = [entry for entry in reversed(entries) if entry.kind is not EntryKind.TOLD]
+    if len(by_platform) < len(entries):
+        by_platform += [entry for entry in entries if entry.kind is EntryKind.TOLD]
+    return by_platform
 
 
-def _who_says(entries: Sequence[Entry], name: str) -> Entry | None:
-    by_app = None
-    for entry in reversed(entries):
-        if getattr(entry.facts, name) is not None:
-            if entry.kind is not EntryKind.TOLD:
-                return entry
-            by_app = entry
-    return by_app
+def _best(words: Iterable[Entry], name: str) -> Any:
+    """Find the word that counts on one fact."""
+    for entry in words:
+        said = getattr(entry.facts, name)
+        if said is not None:
+            return said
+    return None
 
 
-def _price(own: Sequence[Entry]) -> tuple[int | None, str | None]:
+def _price(words: Sequence[Entry]) -> tuple[int | None, str | None]:
     """Find what was paid, in the currency of whoever says it, as one source's euros are not another's dollars.
 
     Of the platform's own sums in one currency the highest: several payments of one invoice each tell their part of it.
     """
-    priced = _who_says(own, "amount")
-    if priced is None:
-        return None, _best(own, "currency")
-    currency = priced.facts.currency
-    if priced.kind is EntryKind.TOLD:
-        return priced.facts.amount, currency or _best(own, "currency")
-    by_platform = [e.facts for e in own if e.kind is not EntryKind.TOLD and e.facts.currency == currency]
-    return max(said.amount for said in by_platform if said.amount is not None), currency or _best(own, "currency")
+    priced = [entry for entry in words if entry.facts.amount is not None]
+    if not priced:
+        return None, _best(words, "currency")
+    amount, currency = priced[0].facts.amount, priced[0].facts.currency
+    if priced[0].kind is not EntryKind.TOLD:
+        sums = [e.facts for e in priced if e.kind is not EntryKind.TOLD and e.facts.currency == currency]
+        amount = max(said.amount for said in sums if said.amount is not None)
+    return amount, currency or _best(words, "currency")
 
 
-def _product(entries: Sequence[Entry]) -> str | None:
+def _product(words: Sequence[Entry]) -> str | None:
     """Find what was bought. A platform's own number for it is a guess: the app is configured by its own names."""
-    sure = [entry for entry in entries if entry.facts.product_authority != "guess"]
-    product: str | None = _best(sure, "product_id") or _best(entries, "product_id")
+    sure = [entry for entry in words if entry.facts.product_authority != "guess"]
+    product: str | None = _best(sure, "product_id") or _best(words, "product_id")
     return product
 
 
@@ -119,11 +126,13 @@ def who_says_the_end(own: Sequence[Entry], whole_lineage: Sequence[Entry], *, ne
     whole lineage before this was bought is another period's. More time without a payment is given to the subscription,
     and not to the period that was its last one then: where a later one is known, only what was paid for counts.
     """
-    bought_ms = purchased_at_ms(own) or 0
-    passed_over = {EntryKind.LAPSED} if newest else {EntryKind.LAPSED, EntryKind.RESCHEDULED}
-    since = [entry for entry in whole_lineage if entry.occurred_at_ms >= bought_ms]
-    ordered = in_platform_order((*own, *since)) if since else own
-    said = [entry for entry in ordered if entry.kind not in passed_over]
+    passed_over = (EntryKind.LAPSED,) if newest else (EntryKind.LAPSED, EntryKind.RESCHEDULED)
+    if whole_lineage:
+        bought_ms = purchased_at_ms(own) or 0
+        since = [entry for entry in whole_lineage if entry.occurred_at_ms >= bought_ms]
+        own = in_platform_order((*own, *since)) if since else own
+    said = [entry for entry in own if entry.kind not in passed_over]
+    dated = [entry for entry in said if entry.facts.expires_at_ms is not None]
     undated = [e.occurred_at_ms for e in said if e.kind in _MOVES_THE_END and e.facts.expires_at_ms is None]
     renewed_until = max(undated) + RENEWAL_LEAD_MS if undated else 0
-    return _who_says([e for e in said if (e.facts.expires_at_ms or 0) > renewed_until], "expires_at_ms")
+    return next(iter(_by_weight([e for e in dated if (e.facts.expires_at_ms or 0) > renewed_until])), None)

@@ -11,14 +11,13 @@ def groups(named: Iterable[Sequence[str]]) -> Mapping[str, str]:
     """
     root: dict[str, str] = {}
     for names in named:
-        for name in names:
-            root.setdefault(name, name)
-        for name in names[1:]:
-            root[_find(root, name)] = _find(root, names[0])
+        roots = [_find(root, name) for name in names]
+        for other in roots[1:]:
+            root[other] = roots[0]
     return {name: _find(root, name) for name in root}
 
 
 def _find(root: dict[str, str], name: str) -> str:
-    while root[name] != name:
-        root[name] = name = root[root[name]]
+    while (above := root.setdefault(name, name)) != name:
+        root[name] = name = root[above]
     return name

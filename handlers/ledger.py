@@ -52,8 +52,8 @@ def fold(entries: Sequence[Entry], *, policy: Policy, products: Mapping[str, Pro
     environment = _environment(ordered)
     views = [_fold_period(period, policy, products, environment) for period in periods(ordered)]
     return View(
-        purchases=tuple(view.purchases[0] for view in views),
-        refunds=tuple(refund for view in views for refund in view.refunds),
+        purchases=tuple([purchase for purchase, _ in views]),
+        refunds=tuple([refund for _, refunds in views for refund in refunds]),
     )
 
 
@@ -67,7 +67,9 @@ def _environment(entries: Sequence[Entry]) -> Environment:
     return "sandbox" if any(entry.environment == "sandbox" for entry in entries) else "production"
 
 
-def _fold_period(period: Period, policy: Policy, products: Mapping[str, Product], environment: Environment) -> View:
+def _fold_period(
+    period: Period, policy: Policy, products: Mapping[str, Product], environment: Environment
+) -> tuple[Purchase, list[Refund]]:
     paid = period.facts
     product = products.get(paid.product_id or "")
     followed = _followed(period)
@@ -93,8 +95,7 @@ def _fold_period(period: Period, policy: Policy, products: Mapping[str, Product]
         entitlements=product.entitlements if product else (),
         updated_at=_updated_at(period, cause),
     )
-    money = tuple(_refund(f, status, purchase, paid) for f in followed if (status := _STATUS.get(f.state)))
-    return View((purchase,), money)
+    return purchase, [_refund(f, status, purchase, paid) for f in followed if (status := _STATUS.get(f.state))]
 
 
 def _identity(period: Period, environment: Environment) -> dict[str, Any]:
@@ -114,8 +115,11 @@ def _identity(period: Period, environment: Environment) -> dict[str, Any]:
 
 def _followed(period: Period) -> list[Followed]:
     """Follow the refunds of one purchase, named or not, and judge whether their money can be true."""
-    named, prices = follow(period.entries), paid_by_platform(period.cluster.entries)
-    known = [estimate(refund, period.facts) for refund in (*named, *unnamed(period.entries, named, prices))]
+    entries = [entry for entry in period.entries if entry.refund]
+    if not entries:
+        return []
+    named, prices = follow(entries), paid_by_platform(period.cluster.entries)
+    known = [estimate(refund, period.facts) for refund in (*named, *unnamed(entries, named, prices))]
     return judge(known, prices)
 
 
@@ -188,10 +192,12 @@ def _updated_at(period: Period, cause: Cause | None) -> int:
     That a date passed counts only where it is what ended the purchase: whether our clock noted it before a grace period
     moved it, or before a refund came, is chance.
     """
-    date = _seconds(period.facts.expires_at_ms) if cause is not None and cause.rule == LAPSED else None
-    told = [e for e in period.entries if e.kind is not K.LAPSED or _seconds(e.facts.expires_at_ms) == date]
-    said = [entry for entry in told if entry.kind is not K.TOLD] or told or period.entries
-    return max(entry.occurred_at_ms for entry in said) // 1000
+    entries = period.entries
+    if any(entry.kind is K.LAPSED for entry in entries):
+        date = _seconds(period.facts.expires_at_ms) if cause is not None and cause.rule == LAPSED else None
+        entries = [e for e in entries if e.kind is not K.LAPSED or _seconds(e.facts.expires_at_ms) == date] or entries
+    said = [entry for entry in entries if entry.kind is not K.TOLD] or entries
+    return said[-1].occurred_at_ms // 1000
 
 
 def _seconds(milliseconds: int | None) -> int | None:

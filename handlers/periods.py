@@ -1,7 +1,7 @@
 """Give each purchase of a lineage its own entries, its facts, and its share of what was said of more than itself."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from handlers import facts
 from handlers.clusters import Cluster, clusters, in_platform_order
@@ -17,8 +17,7 @@ _OF_THE_NEWEST = frozenset({K.RENEWED, K.RESCHEDULED})
 """Said of a whole lineage, these continue the newest period that had begun by then."""
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(NamedTuple):
     """One purchase with everything that bears on it.
 
     Attributes:
@@ -36,15 +35,16 @@ class Period:
     @property
     def renews(self) -> bool:
         """Tell whether its platform may be about to renew it: it set the date, and says itself when it is over."""
+        if not self.newest or self.facts.kind != "subscription":
+            return False
         ends = facts.who_says_the_end(self.cluster.entries, self.whole_lineage, newest=self.newest)
-        by_platform = ends is not None and ends.kind is not K.TOLD
-        return self.newest and by_platform and self.facts.kind == "subscription"
+        return ends is not None and ends.kind is not K.TOLD
 
 
 def periods(ordered: Sequence[Entry]) -> list[Period]:
     """Split the entries of one lineage, in platform order, into its purchases."""
     whole = [entry for entry in ordered if entry.whole_lineage]
-    grouped = clusters([entry for entry in ordered if not entry.whole_lineage])
+    grouped = clusters([entry for entry in ordered if not entry.whole_lineage] if whole else ordered)
     lines = _lines(grouped, whole)
     # Unknown counts as before everything, so that what ends a lineage ends it too.
     started = {cluster.purchase_id: facts.purchased_at_ms(cluster.entries) or 0 for cluster in grouped}
@@ -54,7 +54,7 @@ def periods(ordered: Sequence[Entry]) -> list[Period]:
     found = []
     for cluster in grouped:
         last = cluster.purchase_id in newest
-        concerning = tuple(entry for entry, purchases in concerned if cluster.purchase_id in purchases)
+        concerning = tuple([entry for entry, purchases in concerned if cluster.purchase_id in purchases])
         known = facts.merge(cluster.entries, concerning, users[_line(cluster.lineage, lines)], newest=last)
         bearing = in_platform_order((*cluster.entries, *concerning)) if concerning else cluster.entries
         found.append(Period(cluster, known, concerning, last, bearing))
@@ -66,8 +66,9 @@ def _newest(grouped: Sequence[Cluster], lines: Mapping[str, str] | None, started
     newest: dict[str, str] = {}
     for cluster in grouped:
         line = _line(cluster.lineage, lines) if cluster.lineage else cluster.purchase_id
-        other = newest.get(line, cluster.purchase_id)
-        newest[line] = max(cluster.purchase_id, other, key=lambda purchase_id: (started[purchase_id], purchase_id))
+        other = newest.get(line)
+        if other is None or (started[other], other) < (started[cluster.purchase_id], cluster.purchase_id):
+            newest[line] = cluster.purchase_id
     return set(newest.values())
 
 

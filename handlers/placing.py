@@ -1,71 +1,94 @@
 """Find the lineage an entry belongs to, by every id its source knows, and merge lineages that prove to be the same."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from handlers import ids
 from schemas.base import realm
-from schemas.book import Book, Lineage, Ref
+from schemas.book import Book, Changes, Draft, Lineage, Ref
 from schemas.entry import Entry
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The book with entries in their places.
+    """Entries in their places.
 
     Attributes:
-        lineages: which ones gained something, and must be folded again.
-        merged: lineage → the one it went into.
+        before: the book that they were placed in.
+        changes: what that changed. Its lineages gained something, and must be folded again.
     """
 
-    book: Book
-    lineages: frozenset[str]
-    merged: Mapping[str, str]
+    before: Book
+    changes: Changes
+
+    @property
+    def book(self) -> Book:
+        """Copy the book with the entries in their places."""
+        return Draft(self.before).take(self.changes)
+
+    @property
+    def lineages(self) -> frozenset[str]:
+        """List the lineages that gained something."""
+        return frozenset(self.changes.lineages)
+
+    @property
+    def merged(self) -> Mapping[str, str]:
+        """Give lineage → the one it went into."""
+        return self.changes.merged
 
 
 def refs_of(entry: Entry) -> tuple[Ref, ...]:
     """List every id under which the subject of an entry can be found."""
-    space = realm(entry.platform, entry.environment)
-    return tuple(Ref(entry.app, entry.platform, space, ref) for ref in entry.refs)
+    app, platform, space = entry.app, entry.platform, realm(entry.platform, entry.environment)
+    return tuple([Ref(app, platform, space, ref) for ref in entry.refs])
 
 
 def place(book: Book, entries: Iterable[Entry]) -> Placed:
     """Put entries into their lineages; an entry that is already there adds nothing."""
-    placed = Placed(book, frozenset(), {})
+    step = _Step(book)
     for entry in entries:
-        placed = _place_one(placed, entry)
-    return placed
+        step.put(entry)
+    return Placed(book, Changes(refs=step.refs, lineages=step.lineages, merged=step.merged))
 
 
-def _place_one(placed: Placed, entry: Entry) -> Placed:
-    refs = refs_of(entry)
-    found = sorted({placed.book.refs[ref] for ref in refs if ref in placed.book.refs})
-    home = found[0] if found else ids.make("lin", *refs[0])
-    joined = _join(placed.book.lineages, home, found)
-    if any(known.id == entry.id for known in joined.entries):
-        return placed
-    lineages = {**placed.book.lineages, home: Lineage((*joined.entries, entry), joined.purchases, joined.refunds)}
-    for gone in found[1:]:
-        lineages.pop(gone, None)
-    moved = {ref: home for ref, lineage in placed.book.refs.items() if lineage in found[1:]} if found[1:] else {}
-    return Placed(
-        book=replace(placed.book, lineages=lineages, refs={**placed.book.refs, **moved, **dict.fromkeys(refs, home)}),
-        lineages=(placed.lineages - set(found[1:])) | {home},
-        merged=_follow(placed.merged, dict.fromkeys(found[1:], home)),
-    )
+class _Step:
+    """What the entries that were put so far change in a book."""
 
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self.refs: dict[Ref, str] = {}
+        self.lineages: dict[str, Lineage] = {}
+        self.merged: dict[str, str] = {}
 
-def _join(lineages: Mapping[str, Lineage], home: str, found: Iterable[str]) -> Lineage:
-    joined = lineages.get(home, Lineage())
-    for other in (lineages[key] for key in found if key != home):
-        joined = Lineage(
-            entries=(*joined.entries, *other.entries),
-            purchases=(*joined.purchases, *other.purchases),
-            refunds=(*joined.refunds, *other.refunds),
+    def put(self, entry: Entry) -> None:
+        refs = refs_of(entry)
+        found = sorted({key for ref in refs if (key := self.refs.get(ref) or self._book.refs.get(ref))})
+        home = found[0] if found else ids.make("lin", *refs[0])
+        joined = self._join(home, found)
+        if any(known.id == entry.id for known in joined.entries):
+            return
+        if len(found) > 1:
+            self._merge(found[1:], home)
+        self.refs.update(dict.fromkeys(refs, home))
+        self.lineages[home] = Lineage((*joined.entries, entry), joined.purchases, joined.refunds)
+
+    def _join(self, home: str, found: Sequence[str]) -> Lineage:
+        joined = self.lineages.get(home) or self._book.lineages.get(home, Lineage())
+        for key in found[1:]:
+            other = self.lineages.get(key) or self._book.lineages[key]
+            joined = Lineage(
+                entries=(*joined.entries, *other.entries),
+                purchases=(*joined.purchases, *other.purchases),
+                refunds=(*joined.refunds, *other.refunds),
+            )
+        return joined
+
+    def _merge(self, gone: Sequence[str], home: str) -> None:
+        """Move what leads to lineages that are gone, with what was merged into these before."""
+        for known in (self._book.refs, dict(self.refs)):
+            self.refs.update({ref: home for ref, key in known.items() if key in gone})
+        for key in gone:
+            self.lineages.pop(key, None)
+        self.merged = {old: home if key in gone else key for old, key in self.merged.items()} | dict.fromkeys(
+            gone, home
         )
-    return joined
-
-
-def _follow(earlier: Mapping[str, str], later: Mapping[str, str]) -> Mapping[str, str]:
-    """Point at the last home: what was merged into a lineage moves along with it."""
-    return {gone: later.get(home, home) for gone, home in earlier.items()} | dict(later)

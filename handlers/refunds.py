@@ -4,8 +4,7 @@ The states are drawn in docs/ledger.md.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from schemas.entry import Entry, EntryKind, PurchaseFacts, RefundFacts, RefundScope
 from schemas.resources import RefundStatus
@@ -93,8 +92,7 @@ TRANSITIONS: Final[dict[tuple[State | None, EntryKind], State]] = {
 """Every other pair: where a refund in this state goes when that is said of it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Followed:
+class Followed(NamedTuple):
     """One refund or chargeback, as far as its entries tell."""
 
     facts: RefundFacts
@@ -115,9 +113,10 @@ def follow(entries: Iterable[Entry]) -> tuple[Followed, ...]:
     """
     followed: dict[str, Followed] = {}
     for entry in entries:
-        if entry.refund is not None and entry.kind in REFUND_KINDS:
-            key = entry.refund.platform_refund_id
-            followed[key] = _step(followed.get(key), entry, entry.refund)
+        refund = entry.refund
+        if refund is not None and entry.kind in REFUND_KINDS:
+            key = refund.platform_refund_id
+            followed[key] = _step(followed.get(key), entry, refund)
     return tuple(followed.values())
 
 
@@ -208,7 +207,7 @@ def estimate(refund: Followed, paid: PurchaseFacts) -> Followed:
     if told.currency not in (None, paid.currency):
         return refund
     known = {"amount": paid.amount, "currency": paid.currency, "amount_source": "estimated"}
-    return replace(refund, facts=refund.facts.model_copy(update=known))
+    return refund._replace(facts=refund.facts.model_copy(update=known))
 
 
 def scope_of(refund: RefundFacts, paid: PurchaseFacts) -> RefundScope:

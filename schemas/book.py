@@ -44,7 +44,7 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """The ledger as far as a set of notifications concerns it. A new one is made at each step.
+    """The ledger as far as a set of notifications concerns it.
 
     Attributes:
         refs: where each id leads.
@@ -62,17 +62,58 @@ class Book:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What follows from what was said: the book after it, and what subscribers are told.
+class Changes(Book):
+    """What one step writes into a book: in each of its parts that alone which is new, or other than it was.
 
     Attributes:
-        book: the book with it applied; what differs from the one before is what the store writes.
-        events: in the order in which they are told.
         merged: lineage → the one it went into, where two turned out to be the same.
+    """
+
+    merged: Mapping[str, str] = field(default_factory=dict)
+
+
+class Draft:
+    """A book that one step after the other is written into, in place: a step costs what it changes, not what there is.
+
+    Args:
+        book: what it begins with, which stays as it is.
+    """
+
+    def __init__(self, book: Book) -> None:
+        self._refs, self._lineages = dict(book.refs), dict(book.lineages)
+        self._holdings, self._entitlements = dict(book.holdings), dict(book.entitlements)
+        self._sequences = dict(book.sequences)
+        self.book = Book(self._refs, self._lineages, self._holdings, self._entitlements, self._sequences)
+
+    def take(self, changes: Changes) -> Book:
+        """Write a step into it; give the book as it is then, and as it will be after later steps."""
+        for gone in changes.merged:
+            self._lineages.pop(gone, None)
+        self._refs.update(changes.refs)
+        self._lineages.update(changes.lineages)
+        self._holdings.update(changes.holdings)
+        self._entitlements.update(changes.entitlements)
+        self._sequences.update(changes.sequences)
+        return self.book
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from what was said: what it changes in the book, and what subscribers are told.
+
+    Attributes:
+        before: the book that it was decided on.
+        changes: what differs from that, and what the store writes in the end.
+        events: in the order in which they are told.
         contradictions: refunds whose money turned out not to fit what was paid, both numbers of each.
     """
 
-    book: Book
+    before: Book
+    changes: Changes = Changes()
     events: tuple[Event, ...] = ()
-    merged: Mapping[str, str] = field(default_factory=dict)
     contradictions: tuple[str, ...] = ()
+
+    @property
+    def book(self) -> Book:
+        """Copy the book with this applied. Of many steps, a `Draft` takes one after the other without a copy."""
+        return Draft(self.before).take(self.changes)

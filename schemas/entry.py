@@ -171,11 +171,16 @@ class Said(Noun):
         return self.subject.whole_lineage and self.refund is None
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """List every id of the one purchase that this is about. A refund belongs to one purchase: its id names it."""
+        subject, refund = self.subject, self.refund
+        own = (f"purchase:{subject.purchase_id}", *subject.aliases) if subject.purchase_id else subject.aliases
+        return (*own, f"refund:{refund.platform_refund_id}") if refund else own
+
+    @property
     def refs(self) -> tuple[str, ...]:
         """List every id under which the purchase or lineage that this is about can be found."""
-        own = (f"purchase:{self.subject.purchase_id}",) if self.subject.purchase_id else ()
-        refund = (f"refund:{self.refund.platform_refund_id}",) if self.refund else ()
-        return (*own, *self.subject.aliases, *refund, *self.subject.lineage, *self.subject.kin)
+        return (*self.names, *self.subject.lineage, *self.subject.kin)
 
 
 class Entry(Said):

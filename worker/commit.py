@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from config.settings import App
 from handlers.decide import decide, rebuild
 from handlers.placing import refs_of
-from schemas.book import Book, Decision
+from schemas.book import Book, Decision, Draft
 from schemas.entry import Entry
 from schemas.resources import Event
 from worker.store import feed, ledger, outbox
@@ -27,9 +27,14 @@ class Bookkeeper:
         self._connection = connection
         self._now_ms = now_ms
         self._before = ledger.load_book(connection, entries, for_update=True)
+        self._draft = Draft(self._before)
         self._merged: dict[str, str] = {}
-        self.book: Book = self._before
         self.events: list[Event] = []
+
+    @property
+    def book(self) -> Book:
+        """The book as it stands after everything that was told so far."""
+        return self._draft.book
 
     def tell(self, entries: Sequence[Entry], app: App) -> Decision:
         """Decide about what one source says. If this raises, nothing of it has happened.
@@ -59,12 +64,12 @@ class Bookkeeper:
 
     def rebuild(self, app: App) -> None:
         """Fold every lineage of the book again, as the app's products and policy are now."""
-        for key in self.book.lineages:
+        for key in list(self.book.lineages):
             self._take(rebuild(self.book, key, app=app, now_ms=self._now_ms))
 
     def _take(self, decision: Decision) -> None:
-        self.book = decision.book
-        self._merged |= decision.merged
+        self._draft.take(decision.changes)
+        self._merged |= decision.changes.merged
         self.events.extend(decision.events)
 
     def write(self) -> list[str]:
