@@ -3,7 +3,6 @@
 The changes are drawn in docs/ledger.md.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal
 
@@ -68,7 +67,7 @@ def refund_changes(before: Iterable[Refund], after: Iterable[Refund]) -> list[tu
     """
     known = {refund.id: refund for refund in before}
     ordered = sorted(after, key=lambda r: (r.updated_at, r.id))
-    announced = _now_under_another_name(known, {refund.id: refund for refund in ordered})
+    announced = _now_under_another_name(known, {refund.id: refund for refund in ordered}) if known else 0
     changes = []
     for refund in ordered:
         earlier = known.get(refund.id)
@@ -109,12 +108,12 @@ def balance_changes(before: Iterable[Purchase], after: Iterable[Purchase]) -> li
     Purchases that nobody is known to hold have no balance: their units count from the moment at which somebody does.
     """
     shown: dict[tuple[str, str, str], Purchase] = {}
-    units = Counter[tuple[str, str, str]]()
+    units: dict[tuple[str, str, str], int] = {}
     for sign, purchases in ((-1, before), (1, after)):
         for purchase in purchases:
             if purchase.units is not None and purchase.user_id is not None and purchase.product_id is not None:
                 account = (purchase.environment, purchase.user_id, purchase.product_id)
-                units[account] += sign * purchase.units_clawed_back
+                units[account] = units.get(account, 0) + sign * purchase.units_clawed_back
                 if account not in shown or purchase.units_clawed_back:
                     shown[account] = purchase
     clawed_back, restored = BALANCE_EVENTS

@@ -91,7 +91,10 @@ def by_money(rule: str | None) -> bool:
 
 def strongest(found: Iterable[Cause], effect: Effect) -> Cause | None:
     """Find the first cause with this effect."""
-    return next((cause for cause in found if cause.effect == effect), None)
+    for cause in found:
+        if cause.effect == effect:
+            return cause
+    return None
 
 
 def _taken_back(entries: Iterable[Entry], policy: Policy) -> Iterable[Cause]:

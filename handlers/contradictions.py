@@ -12,8 +12,9 @@ def paid_by_platform(own: Iterable[Entry]) -> Mapping[str, int]:
     What the app's backend tells is no evidence against the platform: a price without tax is below every refund.
     """
     prices: dict[str, int] = {}
-    for said in (entry.facts for entry in own if entry.kind is not EntryKind.TOLD):
-        if said.amount is not None and said.currency is not None:
+    for entry in own:
+        said = entry.facts
+        if entry.kind is not EntryKind.TOLD and said.amount is not None and said.currency is not None:
             prices[said.currency] = max(said.amount, prices.get(said.currency, 0))
     return prices
 

@@ -61,8 +61,9 @@ def _conclude(placed: Placed, cause: Entry, *, app: App, now_ms: int) -> Decisio
     joined = [gone for gone, home in merged.items() if home in gained]
     before = [book.lineages[key] for key in sorted([*gained, *joined]) if key in book.lineages]
     after = {key: _folded(lineage, app) for key, lineage in gained.items()}
-    was, purchases = _purchases(before), _purchases(after[key] for key in sorted(after))
-    refunds_were, refunds = _refunds(before), _refunds(after[key] for key in sorted(after))
+    ordered = [after[key] for key in sorted(after)]
+    was, purchases = _purchases(before), _purchases(ordered)
+    refunds_were, refunds = _refunds(before), _refunds(ordered)
     moved = _refund_news(purchases, refunds_were, refunds)
     told = _Told(cause, purchases, _differing(was, purchases), refunds, [item.refund for item in moved if item.refund])
     holdings = _holdings(book.holdings, was, purchases)
@@ -72,7 +73,11 @@ def _conclude(placed: Placed, cause: Entry, *, app: App, now_ms: int) -> Decisio
         refs=placed.changes.refs,
         lineages=after,
         holdings=holdings,
-        entitlements={_held(item.entitlement): item.entitlement for item in news if item.entitlement},
+        entitlements={
+            Held(item.holder, item.entitlement.key): item.entitlement
+            for item in news
+            if item.holder and item.entitlement
+        },
         sequences=sequences,
         merged=merged,
     )
@@ -140,10 +145,6 @@ def _holder(purchase: Purchase) -> Holder | None:
     return Holder(purchase.app, purchase.environment, purchase.user_id) if purchase.user_id else None
 
 
-def _held(entitlement: Entitlement) -> Held:
-    return Held(Holder(entitlement.app, entitlement.environment, entitlement.user_id), entitlement.key)
-
-
 def _holdings(
     holdings: Mapping[Holder, Mapping[str, Purchase]], gone: Iterable[Purchase], come: Iterable[Purchase]
 ) -> dict[Holder, dict[str, Purchase]]:
@@ -189,6 +190,7 @@ def _entitlement_news(
     now_ms: int,
 ) -> list[_News]:
     """Compare every entitlement that a purchase of this step gives, or gave, with how it stands now."""
+    # Of many periods most give the same to the same one.
     concerned = {(p.app, p.environment, p.user_id, p.entitlements) for p in (*was, *told.purchases)}
     helds = {Held(Holder(app, where, who), key) for app, where, who, keys in concerned if who for key in keys}
     news = []
@@ -197,18 +199,18 @@ def _entitlement_news(
         owned = list(holdings[held.holder].values())
         stands = standing(owned, held.key, now=now_ms / 1000) or _taken(known)
         if stands is not None and stands != known:
-            news.append(_entitlement_change(told, owned, known, stands))
+            news.append(_entitlement_change(told, held.holder, owned, known, stands))
     return news
 
 
 def _entitlement_change(
-    told: _Told, owned: Sequence[Purchase], known: Entitlement | None, stands: Entitlement
+    told: _Told, holder: Holder, owned: Sequence[Purchase], known: Entitlement | None, stands: Entitlement
 ) -> _News:
     change: Change | None = entitlement_change(known, stands)
     purchase = told.purchase_behind(stands, owned)
     refund = told.refund_behind(purchase) if purchase else None
     type_ = f"entitlement.{change}" if change else None
-    return _News(type_, stands.environment, _held(stands).holder, purchase, refund, stands)
+    return _News(type_, stands.environment, holder, purchase, refund, stands)
 
 
 def _taken(known: Entitlement | None) -> Entitlement | None:
@@ -223,6 +225,7 @@ def _number(
 ) -> tuple[tuple[Event, ...], dict[tuple[str, str], int]]:
     """Give each event its place in the gapless order of its customer."""
     counted: dict[tuple[str, str], int] = {}
+    causes: dict[str | None, Cause] = {}
     events = []
     for item in news:
         if item.type is None:
@@ -231,11 +234,14 @@ def _number(
         if item.holder:
             customer = (item.holder.app, item.holder.user_id)
             number = counted[customer] = counted.get(customer, sequences.get(customer, 0)) + 1
-        events.append(_event(item.type, item, entry, number, now_ms))
+        # What a refund takes has mostly the cause that the refund has.
+        rule = item.purchase.rule if item.purchase else REASSIGNED
+        cause = causes.get(rule) or causes.setdefault(rule, _cause(entry, rule))
+        events.append(_event(item.type, item, entry, cause, number, now_ms))
     return tuple(events), counted
 
 
-def _event(type_: str, news: _News, entry: Entry, sequence: int | None, now_ms: int) -> Event:
+def _event(type_: str, news: _News, entry: Entry, cause: Cause, sequence: int | None, now_ms: int) -> Event:
     user_id = news.holder.user_id if news.holder else None
     return Event(
         id=ids.make("evt", entry.id, type_, user_id, _subject(news), sequence),
@@ -250,7 +256,7 @@ def _event(type_: str, news: _News, entry: Entry, sequence: int | None, now_ms: 
             refund=news.refund,
             purchase=news.purchase,
             balance=news.balance,
-            cause=_cause(entry, news.purchase.rule if news.purchase else REASSIGNED),
+            cause=cause,
         ),
     )
 

@@ -36,7 +36,7 @@ def merge(
     words = _by_weight(own)
     price, currency = _price(words)
     ends = who_says_the_end(own, whole_lineage, newest=newest)
-    of_all = _by_weight(whole_lineage)
+    of_all = _by_weight(whole_lineage) if whole_lineage else []
     return PurchaseFacts(
         product_id=_product(words) or _product(of_all),
         kind=_best(words, "kind") or _best(of_all, "kind"),
@@ -63,7 +63,8 @@ def users(entries: Iterable[Entry]) -> Users:
         entries: in platform order.
     """
     found: dict[Authority, str] = {}
-    for said in (entry.facts for entry in entries):
+    for entry in entries:
+        said = entry.facts
         if said.user_id and not (said.user_authority == "app" and "app" in found):
             found[said.user_authority] = said.user_id
     return found
@@ -108,7 +109,9 @@ def _price(words: Sequence[Entry]) -> tuple[int | None, str | None]:
 def _product(words: Sequence[Entry]) -> str | None:
     """Find what was bought. A platform's own number for it is a guess: the app is configured by its own names."""
     sure = [entry for entry in words if entry.facts.product_authority != "guess"]
-    product: str | None = _best(sure, "product_id") or _best(words, "product_id")
+    product: str | None = _best(sure, "product_id")
+    if not product and len(sure) < len(words):
+        product = _best(words, "product_id")
     return product
 
 
@@ -133,6 +136,8 @@ def who_says_the_end(own: Sequence[Entry], whole_lineage: Sequence[Entry], *, ne
         own = in_platform_order((*own, *since)) if since else own
     said = [entry for entry in own if entry.kind not in passed_over]
     dated = [entry for entry in said if entry.facts.expires_at_ms is not None]
+    if not dated:
+        return None
     undated = [e.occurred_at_ms for e in said if e.kind in _MOVES_THE_END and e.facts.expires_at_ms is None]
     renewed_until = max(undated) + RENEWAL_LEAD_MS if undated else 0
     return next(iter(_by_weight([e for e in dated if (e.facts.expires_at_ms or 0) > renewed_until])), None)

@@ -128,14 +128,13 @@ def _access(period: Period, found: Sequence[Cause]) -> tuple[Access, Cause | Non
     entries, paid = period.entries, period.facts
     if not (paid.product_id or any(e.kind in (K.TOLD, K.PURCHASED, K.RENEWED) for e in entries)):
         return Access.UNKNOWN, None
+    if cause := strongest(found, "revoke"):
+        return Access.REVOKED, cause
     standing = follow_life(entries)
-    for access, cause in (
-        (Access.REVOKED, strongest(found, "revoke")),
-        (Access.EXPIRED, ended(entries, standing, paid)),
-        (Access.SUSPENDED, strongest(found, "suspend") or held_back(standing)),
-    ):
-        if cause is not None:
-            return access, cause
+    if cause := ended(entries, standing, paid):
+        return Access.EXPIRED, cause
+    if cause := strongest(found, "suspend") or held_back(standing):
+        return Access.SUSPENDED, cause
     return Access.ACTIVE, strongest(found, "keep")
 
 
@@ -148,6 +147,8 @@ def _lapses_at(period: Period, policy: Policy) -> int | None:
 def _amount_refunded(followed: Sequence[Followed], paid: PurchaseFacts) -> int:
     """Add what went back in the currency that was paid in, and never more than was paid."""
     gone = [f for f in followed if f.state == "succeeded" and f.facts.amount is not None and f.contradiction is None]
+    if not gone:
+        return 0
     total = sum_of_amounts(gone, paid)
     if total is None:
         total = sum(f.facts.amount or 0 for f in gone if f.facts.currency == paid.currency)

@@ -77,10 +77,8 @@ def ended(entries: Sequence[Entry], standing: Entry | None, paid: PurchaseFacts)
     """
     if standing is not None and LIFE[standing.kind] is Access.EXPIRED:
         return Cause("keep", "platform_expired", standing.reason or "expired")
-    date = paid.expires_at_ms
-    dates = [e.facts.expires_at_ms for e in entries if e.kind is K.LAPSED]
-    lapsed = any(_seconds(passed) == _seconds(date) for passed in dates)
-    return Cause("keep", LAPSED, "expired") if lapsed else None
+    passed = [_seconds(e.facts.expires_at_ms) for e in entries if e.kind is K.LAPSED]
+    return Cause("keep", LAPSED, "expired") if _seconds(paid.expires_at_ms) in passed else None
 
 
 def held_back(standing: Entry | None) -> Cause | None:

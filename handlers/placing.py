@@ -89,6 +89,5 @@ class _Step:
             self.refs.update({ref: home for ref, key in known.items() if key in gone})
         for key in gone:
             self.lineages.pop(key, None)
-        self.merged = {old: home if key in gone else key for old, key in self.merged.items()} | dict.fromkeys(
-            gone, home
-        )
+        moved = [old for old, key in self.merged.items() if key in gone]
+        self.merged.update(dict.fromkeys([*moved, *gone], home))

@@ -137,6 +137,8 @@ def unnamed(entries: Iterable[Entry], named: Sequence[Followed], prices: Mapping
         if entry.kind is K.REFUNDED_TOTAL and (total := entry.refund) is not None:
             told = (entry.occurred_at_ms, total)
             last[total.platform_refund_id] = max(last.get(total.platform_refund_id, told), told, key=_later)
+    if not last:
+        return ()
     rests, used = [], 0
     for at, total in sorted(last.values(), key=lambda told: (told[0], told[1].platform_refund_id)):
         explained = max(0, sum(f.facts.amount or 0 for f in named if _counted(f, at)) - used)
@@ -193,10 +195,10 @@ def _pieces(refunds: Iterable[Followed], paid: PurchaseFacts) -> int | None:
 
 def sum_of_amounts(refunds: Iterable[Followed], paid: PurchaseFacts) -> int | None:
     """Add what went back; None as soon as an amount is missing or two currencies would mix."""
-    refunds = tuple(refunds)
-    if not _one_currency(paid.currency, *(r.facts.currency for r in refunds)):
+    said = [refund.facts for refund in refunds]
+    if not _one_currency(paid.currency, *[refund.currency for refund in said]):
         return None
-    return _sum(r.facts.amount for r in refunds)
+    return _sum([refund.amount for refund in said])
 
 
 def estimate(refund: Followed, paid: PurchaseFacts) -> Followed:
@@ -248,5 +250,9 @@ def _one_currency(*currencies: str | None) -> bool:
 
 
 def _sum(parts: Iterable[int | None]) -> int | None:
-    known = tuple(parts)
-    return None if any(part is None for part in known) else sum(part for part in known if part is not None)
+    total = 0
+    for part in parts:
+        if part is None:
+            return None
+        total += part
+    return total

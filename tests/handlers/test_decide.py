@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+from hypothesis import given
+
 from handlers.decide import decide
 from schemas.base import Access
-from schemas.book import Book
-from schemas.entry import EntryKind
+from schemas.book import Book, Draft
+from schemas.entry import Entry, EntryKind
 from tests.handlers.entries import (
     ANN,
     BOB,
@@ -22,6 +24,7 @@ from tests.handlers.entries import (
     money,
     told,
 )
+from tests.strategies import APP, some_entries
 
 K = EntryKind
 
@@ -32,6 +35,31 @@ def test_nothing_new_changes_nothing():
     twice = decide(once.book, [bought(0)], app=acme(), now_ms=NOW_MS)
 
     assert (once.book, ()) == (twice.book, twice.events)
+
+
+def test_a_step_writes_what_it_concerns_and_nothing_else():
+    """However much is in the book, a refund changes its own purchase, its customer and what that one may use."""
+    story = Story()
+    story.say(*(bought(0, f"ch_{user}", user_id=user) for user in (ANN, BOB, "eve")))
+    step = decide(story.book, [money(K.REFUND_SUCCEEDED, 60, purchase="ch_bob")], app=acme(), now_ms=NOW_MS).changes
+
+    assert {BOB} == {holder.user_id for holder in step.holdings} == {held.holder.user_id for held in step.entitlements}
+    assert {("acme", BOB): 3} == step.sequences
+    assert ["ch_bob"] == [p.purchase_id for lineage in step.lineages.values() for p in lineage.purchases]
+    assert set(step.lineages) == set(step.refs.values())
+
+
+@given(some_entries())
+def test_a_draft_is_the_book_without_the_copies(entries: list[Entry]):
+    """Steps written into a draft make the book that they make one by one, and leave alone what it was made of."""
+    book, empty = Book(), Book()
+    draft = Draft(empty)
+    for each in entries:
+        book = decide(book, [each], app=APP, now_ms=NOW_MS).book
+        draft.take(decide(draft.book, [each], app=APP, now_ms=NOW_MS).changes)
+
+    assert book == draft.book
+    assert Book() == empty
 
 
 def test_one_notification_may_say_several_things():
