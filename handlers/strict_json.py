@@ -37,9 +37,7 @@ def parse(raw: bytes) -> Any:
     """
     _limit_depth(raw)
     try:
-        value = json.loads(
-            raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite
-        )
+        value = _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError:
         raise Malformed("not_utf8") from None
     except (ValueError, RecursionError):
@@ -87,6 +85,9 @@ def _finite(text: str) -> float:
     if math.isinf(value):
         raise Malformed("not_a_number")
     return value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
 
 
 def _refuse_unstorable(value: Any) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -42,11 +42,12 @@ class Arrival:
     headers: Mapping[str, str]
     received_at: float
     verified_at: float
+    id: str = field(init=False)
+    """Our id of it: the same for each repetition by the platform."""
 
-    @property
-    def id(self) -> str:
-        """Our id of it: the same for each repetition by the platform."""
-        return ids.make("ntf", self.app, self.platform, self.identity.scope, self.identity.id)
+    def __post_init__(self) -> None:
+        made = ids.make("ntf", self.app, self.platform, self.identity.scope, self.identity.id)
+        object.__setattr__(self, "id", made)
 
 
 @dataclass(frozen=True, slots=True)

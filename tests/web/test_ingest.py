@@ -13,6 +13,7 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
 from sqlalchemy import select
 from structlog.testing import capture_logs
 
@@ -23,7 +24,7 @@ from tests.web import seed
 from tests.web.service import SECRET, TOPIC, Service, running
 from worker.simulator.stripe import sign
 from worker.store.tables import notifications
-from worker.web.ingest import OUTCOMES
+from worker.web.ingest import OUTCOMES, Headers, Taken
 
 STRIPE = f"/webhooks/stripe/{seed.APP}"
 MEBIBYTE = 1024 * 1024
@@ -347,3 +348,22 @@ def _needs_a_key(platform: str) -> tuple[bytes, dict[str, str]]:
 
 def _base64url(value: dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
+
+
+async def test_what_was_accepted_is_answered_in_the_shape_that_the_document_promises(service: Service) -> None:
+    """A 200 is a `Taken`: those fields, and no other."""
+    async with service.http.post(STRIPE, data=GOOD, headers=signed(GOOD)) as response:
+        taken = Taken.model_validate_json(await response.read())
+
+    assert ([taken.id], False) == ([row[0] for row in _stored(service)], taken.duplicate)
+    assert "application/json" == response.headers["Content-Type"]
+
+
+def test_headers_have_one_spelling_one_value_and_nothing_that_no_platform_sends() -> None:
+    """By lower-case names; what is repeated is joined in order; what is not ASCII is not there."""
+    sent = CIMultiDict([("Authorization", "one"), ("X-Rude", "caf\u00e9"), ("authorization", "two"), ("X-Id", "3")])
+    headers = Headers(CIMultiDictProxy(sent))
+
+    assert {"authorization": "one, two", "x-id": "3"} == dict(headers)
+    assert 2 == len(headers)
+    assert headers.get("X-Id") is headers.get("x-rude") is headers.get("x-none") is None

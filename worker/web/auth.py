@@ -54,7 +54,7 @@ def guards(admin: Admin) -> Guards:
 @web.middleware
 async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Let nobody past a guard without a token."""
-    guard = request.config_dict[GUARDS].get(request.path.lstrip("/").partition("/")[0])
+    guard = request.app[GUARDS].get(request.path.lstrip("/").partition("/")[0])
     if guard is not None:
         request[TOKEN_HASH] = guard.admit(request.headers.get("Authorization"))
     return await handler(request)

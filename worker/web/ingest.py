@@ -3,26 +3,26 @@
 Whatever becomes of a POST, it leaves one line in the log and one count, and neither holds anything of its body.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
 
 import structlog
 from aiohttp import web
-from prometheus_client import Histogram
+from multidict import CIMultiDictProxy
+from pydantic_core import to_json
 
 from handlers.platform import Platform
 from handlers.platforms import PLATFORMS
 from schemas.base import Noun
 from schemas.received import Identity, Received
 from worker.inbox import Accepted, Arrival
-from worker.metrics import UNKNOWN
+from worker.metrics import UNKNOWN, child
 from worker.runtime import Runtime
 from worker.web import body
 from worker.web.errors import Refusal, Refused, answer, blame, explain, try_again
 from worker.web.keys import RUNTIME
-from worker.web.pages import resource
 from worker.web.routes import Answer, Route
 
 log = structlog.get_logger()
@@ -37,6 +37,9 @@ OUTCOMES: Mapping[int, str] = {
     503: "unavailable",
 }
 """Status → the `outcome` label of `clawback_notifications_total`."""
+
+_WRITE: Mapping[str, str] = {"ingest.accepted": "info", "ingest.rejected": "warning", "ingest.failed": "error"}
+"""Event → how loud its line is."""
 
 
 class Taken(Noun):
@@ -100,31 +103,34 @@ class Door:
     async def read(self, endpoint: Endpoint, request: web.Request) -> Received:
         """Take the raw bytes, and the headers by their lower-case names."""
         raw = await body.read(request, timeout_seconds=self.runtime.settings.server.body_timeout_seconds)
-        return Received(app=endpoint.app, body=raw, headers=_headers(request))
+        return Received(app=endpoint.app, body=raw, headers=Headers(request.headers))
 
     async def verify(self, endpoint: Endpoint, received: Received) -> Identity:
         """Prove who sent it, and learn how it calls itself."""
-        with self._time(self.runtime.metrics.verify_seconds, endpoint):
+        began = perf_counter()
+        try:
             payload = await self.trust.verify(endpoint.platform, received, endpoint.settings, self.runtime.clock())
             return endpoint.platform.identify(payload)
+        finally:
+            child(self.runtime.metrics.verify_seconds, endpoint.platform.name).observe(perf_counter() - began)
 
     async def accept(self, endpoint: Endpoint, received: Received, identity: Identity, at: float) -> Accepted:
         """Make it durable."""
-        kept = endpoint.platform.keeps_headers
+        headers = received.headers
         arrival = Arrival(
             app=endpoint.app,
             platform=endpoint.platform.name,
             identity=identity,
             body=received.body,
-            headers={name: value for name, value in received.headers.items() if name in kept},
+            headers={name: headers[name] for name in endpoint.platform.keeps_headers if name in headers},
             received_at=at,
             verified_at=self.runtime.clock(),
         )
-        with self._time(self.runtime.metrics.accept_seconds, endpoint):
+        began = perf_counter()
+        try:
             return await self.inbox.accept(arrival)
-
-    def _time(self, histogram: Histogram, endpoint: Endpoint) -> Any:
-        return histogram.labels(endpoint.platform.name).time()
+        finally:
+            child(self.runtime.metrics.accept_seconds, endpoint.platform.name).observe(perf_counter() - began)
 
 
 DOOR = web.AppKey("door", Door)
@@ -149,7 +155,8 @@ async def webhook(request: web.Request, _: object = None) -> web.Response:
         return _refuse(request, error, began)
     outcome = "duplicate" if accepted.duplicate else "accepted"
     _record(request, "ingest.accepted", 200, outcome, began, id=accepted.id, type=identity.type)
-    return resource(Taken(id=accepted.id, duplicate=accepted.duplicate))
+    # What was accepted has the fields of `Taken`, and is written without making one.
+    return web.Response(body=to_json(accepted), content_type="application/json")
 
 
 def _refuse(request: web.Request, error: Exception, began: float) -> web.Response:
@@ -174,22 +181,32 @@ def _record(request: web.Request, event: str, status: int, outcome: str, began: 
         "platform": platform if platform in PLATFORMS else UNKNOWN,
         "app": app if app in runtime.settings.apps else UNKNOWN,
     }
-    runtime.metrics.notifications.labels(outcome=outcome, **names).inc()
-    write = {"ingest.accepted": log.info, "ingest.rejected": log.warning, "ingest.failed": log.error}[event]
-    write(event, **names, outcome=outcome, status=status, ms=round((perf_counter() - began) * 1000, 3), **more)
+    child(runtime.metrics.notifications, *names.values(), outcome).inc()
+    milliseconds = round((perf_counter() - began) * 1000, 3)
+    getattr(log, _WRITE[event])(event, **names, outcome=outcome, status=status, ms=milliseconds, **more)
 
 
-def _headers(request: web.Request) -> dict[str, str]:
-    """Lower the names, and leave out what is not ASCII: no platform sends that.
+class Headers(Mapping[str, str]):
+    """See a request's headers by their lower-case names, without what is not ASCII: no platform sends that.
 
-    What is repeated is joined, so that no two readers can see two values of it.
+    What is repeated is joined, so that no two readers can see two values of it. Platforms read one or two of a dozen,
+    so nothing is copied before it is asked for.
     """
-    headers: dict[str, str] = {}
-    for name, value in request.headers.items():
-        lower = name.lower()
-        if value.isascii():
-            headers[lower] = f"{headers[lower]}, {value}" if lower in headers else value
-    return headers
+
+    def __init__(self, sent: CIMultiDictProxy[str]) -> None:
+        self._sent = sent
+
+    def __getitem__(self, name: str) -> str:
+        values = [value for value in self._sent.getall(name, ()) if value.isascii()]
+        if not values or name != name.lower():
+            raise KeyError(name)
+        return ", ".join(values)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys(name.lower() for name, value in self._sent.items() if value.isascii()))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def endpoints(runtime: Runtime) -> dict[tuple[str, str], Endpoint]:

@@ -24,7 +24,7 @@ ASKED: web.AppKey[set[web.RequestHandler]] = web.AppKey("asked")
 @web.middleware
 async def listening(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Remember that this connection asked for something."""
-    request.config_dict[ASKED].add(request.protocol)
+    request.app[ASKED].add(request.protocol)
     return await handler(request)
 
 
