@@ -16,6 +16,7 @@ import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 from sqlalchemy import select
 from structlog.testing import capture_logs
+from yarl import URL
 
 from handlers.errors import Malformed, Rejected, Unauthentic, WrongApp
 from handlers.platform import Platform
@@ -367,3 +368,24 @@ def test_headers_have_one_spelling_one_value_and_nothing_that_no_platform_sends(
     assert {"authorization": "one, two", "x-id": "3"} == dict(headers)
     assert 2 == len(headers)
     assert headers.get("X-Id") is headers.get("x-rude") is headers.get("x-none") is None
+
+
+async def test_an_address_in_another_spelling_is_the_same_door(service: Service, lines: list[dict[str, Any]]) -> None:
+    """However its letters are quoted, an address leads to the same answer, with the same headers."""
+    unusual = URL(STRIPE.replace("s", "%73"), encoded=True)
+    answers = []
+    for path in (URL(STRIPE), unusual):
+        async with service.http.post(path, data=GOOD, headers=signed(GOOD)) as response:
+            names = ("Server", "X-Content-Type-Options", "Content-Type")
+            answers.append((response.status, (await response.json())["id"], [response.headers[n] for n in names]))
+
+    assert 200 == answers[0][0]
+    assert answers[0] == answers[1]
+    assert ["accepted", "duplicate"] == [line["outcome"] for line in lines]
+
+
+async def test_who_asks_whether_to_continue_is_told_to(service: Service) -> None:
+    """`Expect: 100-continue` gets its answer before the body has come (RFC 9110, 10.1.1)."""
+    head = f"POST {STRIPE} HTTP/1.1\r\nHost: hooks\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+
+    assert (await _raw(service, head.encode())).startswith(b"HTTP/1.1 100 ")

@@ -11,6 +11,7 @@ from worker.web import (
     auth,
     customers,
     events,
+    front,
     health,
     idempotency,
     ingest,
@@ -87,7 +88,7 @@ def make_runner(app: web.Application, *, head_seconds: float = patience.HEAD_SEC
         app: made by `create_app` or `create_admin_app`.
         head_seconds: how long a connection may stay without asking for anything.
     """
-    runner = web.AppRunner(
+    runner = front.Runner(
         app,
         access_log=None,
         auto_decompress=False,
@@ -105,7 +106,7 @@ def _application(runtime: Runtime) -> web.Application:
     app[patience.ASKED] = set()
     app[auth.GUARDS] = auth.guards(runtime.settings.admin)
     app.cleanup_ctx.append(keys.pooled)
-    app.on_response_prepare.append(_dress)
+    app.on_response_prepare.append(front.dress)
     return app
 
 
@@ -114,14 +115,6 @@ def _administer(app: web.Application, depths: scrape.Depths) -> None:
     app.cleanup_ctx.append(events.watching)
     app.on_shutdown.append(events.let_go)
     mount(app, [*API, health.READY, scrape.ROUTE, openapi.serving(ROUTES)])
-
-
-async def _dress(request: web.Request, response: web.StreamResponse) -> None:
-    """Set what every answer wears: no version, no sniffing, and no copy of what a token was asked for."""
-    response.headers["Server"] = "clawback"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    if request.path.startswith("/v1"):
-        response.headers["Cache-Control"] = "no-store"
 
 
 class _WireLog(logging.Logger):

@@ -15,7 +15,7 @@ BODY_BYTES_MAX = 1024 * 1024
 T = TypeVar("T", bytes, bytearray)
 
 
-async def read(request: web.Request, *, timeout_seconds: float, optional: bool = False) -> bytes:
+async def read(request: web.BaseRequest, *, timeout_seconds: float, optional: bool = False) -> bytes:
     """Read the whole body.
 
     Raises:

@@ -91,16 +91,16 @@ class Door:
     trust: Verifier
     inbox: Acceptor
 
-    def endpoint(self, request: web.Request) -> Endpoint:
+    def endpoint(self, method: str, platform: str, app: str) -> Endpoint:
         """Find who receives here, or refuse."""
-        found = self.endpoints.get((request.match_info["platform"], request.match_info["app"]))
+        found = self.endpoints.get((platform, app))
         if found is None:
             raise Refused(Refusal(404, "unknown_app", "No such app or platform is switched on here."))
-        if request.method != "POST":
+        if method != "POST":
             raise Refused(Refusal(405, "method_not_allowed", "Notifications are POSTed.", headers={"Allow": "POST"}))
         return found
 
-    async def read(self, endpoint: Endpoint, request: web.Request) -> Received:
+    async def read(self, endpoint: Endpoint, request: web.BaseRequest) -> Received:
         """Take the raw bytes, and the headers by their lower-case names."""
         raw = await body.read(request, timeout_seconds=self.runtime.settings.server.body_timeout_seconds)
         return Received(app=endpoint.app, body=raw, headers=Headers(request.headers))
@@ -136,54 +136,64 @@ class Door:
 DOOR = web.AppKey("door", Door)
 
 
-async def receive(request: web.Request) -> tuple[Identity, Accepted]:
+async def receive(door: Door, request: web.BaseRequest, platform: str, app: str) -> tuple[Identity, Accepted]:
     """Take a notification in: its bytes, the proof of who sent them, and a place on disk."""
-    door = request.app[DOOR]
     received_at = door.runtime.clock()
-    endpoint = door.endpoint(request)
+    endpoint = door.endpoint(request.method, platform, app)
     received = await door.read(endpoint, request)
     identity = await door.verify(endpoint, received)
     return identity, await door.accept(endpoint, received, identity, received_at)
 
 
 async def webhook(request: web.Request, _: object = None) -> web.Response:
+    """Serve whatever the router brings: known addresses and others, any method."""
+    return await serve(request.app[DOOR], request, request.match_info["platform"], request.match_info["app"])
+
+
+async def serve(door: Door, request: web.BaseRequest, platform: str, app: str) -> web.Response:
     """Receive, answer, and leave one line and one count."""
-    began = perf_counter()
+    record = Record(door.runtime, platform, app, perf_counter())
     try:
-        identity, accepted = await receive(request)
+        identity, accepted = await receive(door, request, platform, app)
     except Exception as error:  # noqa: BLE001 - the one place where it ends
-        return _refuse(request, error, began)
+        return _refuse(request, error, record)
     outcome = "duplicate" if accepted.duplicate else "accepted"
-    _record(request, "ingest.accepted", 200, outcome, began, id=accepted.id, type=identity.type)
+    record.write("ingest.accepted", 200, outcome, id=accepted.id, type=identity.type)
     # What was accepted has the fields of `Taken`, and is written without making one.
     return web.Response(body=to_json(accepted), content_type="application/json")
 
 
-def _refuse(request: web.Request, error: Exception, began: float) -> web.Response:
+def _refuse(request: web.BaseRequest, error: Exception, record: "Record") -> web.Response:
     """Answer for what was not taken. Nobody here may say 500: some platforms would give up for good."""
     refusal = explain(error)
     event, more = "ingest.rejected", {"reason": refusal.code}
     if refusal.status == 500:
         refusal = try_again("unexpected", "This is our mistake; it was logged. Try again.")
         event, more = "ingest.failed", {"reason": refusal.code, **blame(error)}
-    _record(request, event, refusal.status, OUTCOMES.get(refusal.status, "malformed"), began, **more)
+    record.write(event, refusal.status, OUTCOMES.get(refusal.status, "malformed"), **more)
     response = answer(refusal)
     if not request.content.is_eof():
         response.force_close()
     return response
 
 
-def _record(request: web.Request, event: str, status: int, outcome: str, began: float, **more: Any) -> None:
-    """Write the one line and the one count. Names that nobody configured stay out of both."""
-    runtime = request.app[RUNTIME]
-    platform, app = request.match_info["platform"], request.match_info["app"]
-    names = {
-        "platform": platform if platform in PLATFORMS else UNKNOWN,
-        "app": app if app in runtime.settings.apps else UNKNOWN,
-    }
-    child(runtime.metrics.notifications, *names.values(), outcome).inc()
-    milliseconds = round((perf_counter() - began) * 1000, 3)
-    getattr(log, _WRITE[event])(event, **names, outcome=outcome, status=status, ms=milliseconds, **more)
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one POST leaves behind. Names that nobody configured stay out of it."""
+
+    runtime: Runtime
+    platform: str
+    app: str
+    began: float
+
+    def write(self, event: str, status: int, outcome: str, **more: Any) -> None:
+        """Write the one line and the one count."""
+        platform = self.platform if self.platform in PLATFORMS else UNKNOWN
+        app = self.app if self.app in self.runtime.settings.apps else UNKNOWN
+        child(self.runtime.metrics.notifications, platform, app, outcome).inc()
+        ms = round((perf_counter() - self.began) * 1000, 3)
+        log_it = getattr(log, _WRITE[event])
+        log_it(event, platform=platform, app=app, outcome=outcome, status=status, ms=ms, **more)
 
 
 class Headers(Mapping[str, str]):

@@ -1,0 +1,54 @@
+"""Take notifications in before the router: what it, the guards and idempotency would do for them is nothing.
+
+A webhook asks for no token, has no query and one known address, and it is what comes by the thousand: a sixth of its
+processor time went into being routed and passed on. Only a POST to an address that is switched on, with nothing
+unusual about it, is taken here. Everything else goes the ordinary way, where the same `ingest.serve` waits for it.
+"""
+
+from aiohttp import hdrs, web
+
+from worker.web import ingest
+from worker.web.patience import ASKED
+
+
+class Runner(web.AppRunner):
+    """Run an application behind this front, if it takes notifications at all."""
+
+    async def setup(self) -> None:
+        """Start the application, then stand before it."""
+        await super().setup()
+        if self.server is not None and ingest.DOOR in self.app:
+            self.server.request_handler = Front(self.app, self.server).serve
+
+
+class Front:
+    """Serve the addresses of the door, and pass on what is not for them.
+
+    Args:
+        app: already started.
+        server: what serves it now.
+    """
+
+    def __init__(self, app: web.Application, server: web.Server) -> None:
+        self._asked = app[ASKED]
+        self._door = app[ingest.DOOR]
+        self._addresses = {f"/webhooks/{platform}/{name}": (platform, name) for platform, name in self._door.endpoints}
+        self._pass_on = server.request_handler
+
+    async def serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        address = self._addresses.get(request.rel_url.raw_path)
+        if address is None or request.method != "POST" or hdrs.EXPECT in request.headers:
+            return await self._pass_on(request)
+        self._asked.add(request.protocol)
+        response = await ingest.serve(self._door, request, *address)
+        await dress(request, response)
+        return response
+
+
+async def dress(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    """Set what every answer wears: no version, no sniffing, and no copy of what a token was asked for."""
+    response.headers["Server"] = "clawback"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    if request.path.startswith("/v1"):
+        response.headers["Cache-Control"] = "no-store"
