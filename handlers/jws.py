@@ -4,7 +4,6 @@ RFC 7515 (JWS), RFC 7518 section 3 (algorithms). Nothing here decides whom to tr
 and compares the header's `alg` with the one it expects before it looks for that key.
 """
 
-import base64
 import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +25,12 @@ _HALF = 32
 """ES256 signatures are r and s, 32 big-endian bytes each (RFC 7518, 3.4)."""
 _CHANGES_MEANING = frozenset({"crit", "b64"})
 """Headers that change how the rest must be read (RFC 7515, 4.1.11; RFC 7797). We speak none of them."""
+_TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
+"""From base64url's alphabet to the decoder's; what is in the decoder's alone, or pads, becomes what is in neither."""
+_ANY = frozenset({"", *"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"})
+_LAST = (_ANY, frozenset[str](), frozenset("AQgw"), frozenset("AEIMQUYcgkosw048"))
+"""Characters over a multiple of four → how such a text may end: with all bits that encode nothing zero (RFC 4648)."""
+_ES256 = ECDSA(SHA256())
 KNOWN_HEADERS_MAX = 64
 KNOWN_HEADER_CHARS_MAX = 16_384
 """A platform signs for months under one header, and Apple's holds a chain of certificates: the same text is read once.
@@ -80,15 +85,14 @@ def decode(segment: str) -> bytes:
         Malformed: another alphabet, padding, white space, or unused trailing bits that are not zero: two
             spellings of one signature would be two accepted bodies.
     """
+    over = len(segment) % 4
+    if segment[-1:] not in _LAST[over]:
+        raise Malformed("not_base64url")
     try:
-        text = segment.encode("ascii")
-        raw = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+        standard = segment.encode("ascii").translate(_TO_STANDARD)
+        return binascii.a2b_base64(standard + b"=" * (-over % 4), strict_mode=True)
     except (binascii.Error, UnicodeEncodeError):
         raise Malformed("not_base64url") from None
-    # The decoder passes over what it does not know; the way back shows whether there was any of that.
-    if base64.urlsafe_b64encode(raw).rstrip(b"=") != text:
-        raise Malformed("not_base64url")
-    return raw
 
 
 def verify_es256(jws: Jws, key: EllipticCurvePublicKey) -> None:
@@ -98,7 +102,7 @@ def verify_es256(jws: Jws, key: EllipticCurvePublicKey) -> None:
     r = int.from_bytes(jws.signature[:_HALF], "big")
     s = int.from_bytes(jws.signature[_HALF:], "big")
     try:
-        key.verify(encode_dss_signature(r, s), jws.signing_input, ECDSA(SHA256()))
+        key.verify(encode_dss_signature(r, s), jws.signing_input, _ES256)
     except InvalidSignature:
         raise Unauthentic("signature") from None
 
