@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from handlers import ids as identify
 from schemas.entry import Entry, EntryKind, PurchaseFacts, Source, Subject
@@ -17,10 +17,10 @@ from schemas.resources import Event, Purchase
 from worker.commit import Bookkeeper
 from worker.process import count_changes, hint_deliveries
 from worker.runtime import QueueUnavailable, Runtime
-from worker.store import answers, inbox, ledger, locks, outbox
-from worker.store.tables import purchases
+from worker.store import answers, inbox, lapses, locks, outbox
 
 BATCH_MAX = 500
+TIDIED_MAX = 10_000
 LEASE_SECONDS = 3.0
 """A round takes far less. Whoever dies in one keeps the others from sweeping for so long."""
 
@@ -72,25 +72,17 @@ def sweep(runtime: Runtime) -> int:
 
 def tidy(runtime: Runtime) -> int:
     """Forget what has outlived its purpose; return how many rows that were. Once an hour is often enough."""
+    now = runtime.clock()
     with runtime.store.write() as connection:
-        return answers.forget_old(connection, now_ms=int(runtime.clock() * 1000))
+        forgotten = answers.forget_old(connection, now_ms=int(now * 1000))
+        return forgotten + lapses.forget_passed(connection, now=int(now), limit=TIDIED_MAX)
 
 
 def _look(runtime: Runtime, connection: Connection, now_ms: int) -> Found:
-    run_out = (
-        select(purchases)
-        .where(
-            purchases.c.access.in_(("active", "suspended")),
-            purchases.c.lapses_at <= now_ms // 1000,
-            purchases.c.app.in_(list(runtime.settings.apps)),
-        )
-        .order_by(purchases.c.lapses_at)
-        .limit(BATCH_MAX)
-    )
     return Found(
         notifications=inbox.overdue(connection, now_ms=now_ms, limit=BATCH_MAX),
         deliveries=outbox.due(connection, now_ms=now_ms, limit=BATCH_MAX),
-        lapsed=[ledger.purchase_of(row) for row in connection.execute(run_out).mappings()],
+        lapsed=lapses.run_out(connection, runtime.settings.apps, now=now_ms // 1000, limit=BATCH_MAX),
     )
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from schemas.received import Identity
 from tests.worker.desk import Desk, desk
+from worker.inbox import Arrival
 from worker.store import inbox, tables
 from worker.store.inbox import Outcome
 
@@ -46,6 +48,13 @@ def row(name: str, **said: Any) -> dict[str, Any]:
     }
 
 
+def identified(**said: Any) -> dict[str, Any]:
+    """One notification with the id that its identity gives it."""
+    made = row("1", **said)
+    identity = Identity(made["notification_id"], "", 0, None, scope=made["scope"])
+    return {**made, "id": Arrival(made["app"], made["platform"], identity, b"", {}, 0.0, 0.0).id}
+
+
 def insert(at: Desk, *rows: dict[str, Any]) -> set[str]:
     """Insert what is not there."""
     with at.store.write() as connection:
@@ -67,11 +76,10 @@ def test_only_what_is_new_is_inserted(at: Desk):
 
 def test_the_identity_is_what_must_not_repeat(at: Desk):
     """The same id of another app, platform or topic is another notification."""
-    others = [row("2", app="other"), row("3", platform="apple"), row("4", scope="topic")]
-    same = [{**each, "notification_id": "evt_1"} for each in others]
+    others = [identified(app="other"), identified(platform="apple"), identified(scope="topic")]
 
-    assert 4 == len(insert(at, row("1"), *same))
-    assert set() == insert(at, {**row("5"), "notification_id": "evt_1"})
+    assert 4 == len(insert(at, identified(), *others))
+    assert set() == insert(at, identified(type="another", body=b"other"))
 
 
 def test_only_accepted_ones_are_loaded_oldest_first(at: Desk):

@@ -3,16 +3,34 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, select
+from sqlalchemy import MetaData, inspect, select
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from tests.clusters import Cluster
+from tests.services import STORES
 from worker.store import migrate
 from worker.store.engine import Store
 from worker.store.tables import REVISION, metadata
+
+SAMPLES = {str: "a word", int: 7, float: 7.5, bool: True, bytes: b"a body"}
+SQLITE_KEEPS = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+POSTGRESQL_KEEPS = """
+    SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version' UNION
+    SELECT relname, coalesce(reloptions::text, '') FROM pg_class WHERE relkind = 'r' AND relname <> 'alembic_version'
+        AND relnamespace = 'public'::regnamespace"""
+
+
+@pytest.fixture(params=STORES)
+def untouched(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the address of a database with nothing in it, of either kind."""
+    if request.param == "postgresql":
+        return str(request.getfixturevalue("new_database"))
+    return f"sqlite:///{tmp_path / 'untouched.db'}"
 
 
 def empty(directory: Path) -> Store:
@@ -45,6 +63,12 @@ def test_migrations_and_tables_do_not_drift(tmp_path: Path):
     store.close()
 
 
+def _written(store: Store, question: str) -> dict[str, str]:
+    """Read how a database keeps the statements that make its indexes, without their line breaks."""
+    with store.read() as connection:
+        return {name: " ".join(made.split()) for name, made in connection.exec_driver_sql(question).all()}
+
+
 def test_migrated_tables_have_the_same_indexes_as_declared_ones(tmp_path: Path):
     """Names of indexes and constraints follow the convention, so that later migrations can find them anywhere."""
     stores = [Store(f"sqlite:///{tmp_path / name}.db") for name in ("migrated", "declared")]
@@ -54,14 +78,7 @@ def test_migrated_tables_have_the_same_indexes_as_declared_ones(tmp_path: Path):
     for store in stores:
         there = inspect(store.engine)
         seen.append(
-            {
-                table: (
-                    {index["name"] for index in there.get_indexes(table)},
-                    {unique["name"] for unique in there.get_unique_constraints(table)},
-                    there.get_pk_constraint(table)["name"],
-                )
-                for table in metadata.tables
-            }
+            {table: there.get_pk_constraint(table) for table in metadata.tables} | _written(store, SQLITE_KEEPS)
         )
         store.close()
 
@@ -107,6 +124,18 @@ def test_migrations_make_the_same_on_postgresql(new_database: str):
     store.close()
 
 
+def test_migrated_tables_are_kept_as_declared_ones_on_postgresql(postgresql: Cluster):
+    """Indexes of all rows and of some, keys in their order, and room on pages: the same, however they were made."""
+    stores = [Store(postgresql.url(postgresql.new())) for _ in range(2)]
+    migrate.upgrade(stores[0])
+    metadata.create_all(stores[1].engine)
+    migrated, declared = (_written(store, POSTGRESQL_KEEPS) for store in stores)
+    for store in stores:
+        store.close()
+
+    assert migrated == declared
+
+
 def test_a_row_per_lineage_is_made_of_what_is_there(tmp_path: Path):
     """A database of an earlier state gets its lineages from its refs."""
     store = Store(f"sqlite:///{tmp_path / 'earlier.db'}")
@@ -122,6 +151,29 @@ def test_a_row_per_lineage_is_made_of_what_is_there(tmp_path: Path):
     with store.read() as connection:
         assert ["lin_1", "lin_2"] == sorted(connection.execute(select(metadata.tables["lineages"])).scalars())
     store.close()
+
+
+def test_fewer_indexes_keep_every_row(untouched: str):
+    """A database of an earlier state holds the same rows under its new keys, and what runs is due on its date."""
+    store = Store(untouched)
+    with store.engine.connect() as connection:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        earlier = MetaData()
+        earlier.reflect(connection, only=lambda name, _: name in metadata.tables)
+        for table in earlier.sorted_tables:
+            row = {column.name: SAMPLES[column.type.python_type] for column in table.columns}
+            connection.execute(table.insert(), row | ({"access": "active"} if "access" in row else {}))
+        before = {name: connection.execute(select(table)).mappings().one() for name, table in earlier.tables.items()}
+        connection.commit()
+    assert ("0003", migrate.head()) == migrate.upgrade(store)
+    with store.read() as connection:
+        after = {name: dict(connection.execute(select(metadata.tables[name])).mappings().one()) for name in before}
+    store.close()
+
+    assert before["purchases"]["lapses_at"] == after["purchases"].pop("due_at")
+    assert before == after
 
 
 def test_processes_that_migrate_at_once_do_it_once(new_database: str):

@@ -33,8 +33,11 @@ async def test_pages_neither_repeat_nor_skip(service: Service) -> None:
 
 async def test_filters_keep_what_they_name(service: Service) -> None:
     """Each filter keeps the refunds that have its value and no others."""
-    stripe = seed.refund(2, platform="stripe", user_id="grace", status="failed", environment="sandbox", app="other")
-    seed.insert(service.store, seed.refund(1), stripe)
+    charge = seed.purchase(2)
+    stripe = seed.refund(
+        2, charge=charge, platform="stripe", user_id="grace", status="failed", environment="sandbox", app="other"
+    )
+    seed.insert(service.store, seed.purchase(1), charge, seed.refund(1), stripe)
 
     for name, value in {
         "app": "other",

@@ -189,6 +189,32 @@ def test_tidying_forgets_old_answers(at: Desk):
     assert ["k2"] == [row["key"] for row in at.rows(tables.idempotency)]
 
 
+async def test_a_date_that_ends_nothing_is_forgotten(at: Desk):
+    """What was refunded keeps its date until that has passed: no round finds it, and tidying leaves nobody to look."""
+    sold(at, "ch_1")
+    sold(at, "ch_2", days=60)
+    refund = {"id": "re_1", "object": "refund", "charge": "ch_1", "amount": 4999, "currency": "usd"}
+    said = {**refund, "status": "succeeded", "created": NOW_MS // 1000, "payment_intent": None}
+    back = await Inbox(at.store, at.queue).accept(arrival(1, "refund.created", said))
+    process(at.runtime, [back.id])
+    assert {"ch_1": Access.REVOKED, "ch_2": Access.ACTIVE} == accesses(at)
+    assert {"ch_1", "ch_2"} == dated(at)
+    assert 0 == tidy(at.runtime)
+
+    at.clock.now += 30 * DAY
+    assert 0 == sweep(at.runtime)
+    assert (1, {"ch_2"}) == (tidy(at.runtime), dated(at))
+
+    at.clock.now += 30 * DAY
+    assert (1, 0) == (sweep(at.runtime), tidy(at.runtime))
+    assert set() == dated(at)
+
+
+def dated(at: Desk) -> set[str]:
+    """Name the purchases that somebody will look at."""
+    return {row["purchase_id"] for row in at.rows(tables.purchases) if row["due_at"] is not None}
+
+
 def test_the_id_of_a_lapse_is_stable(at: Desk):
     """Two rounds that find the same purchase enter one lapse: its id is made of purchase and date."""
     sold(at, "ch_1")

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, exists, select, tup
 
 from handlers.backoff import Verdict
 from worker.store.outbox import Claim, first_in_line
-from worker.store.tables import attempts, customers, deliveries, subscribers
+from worker.store.tables import DELIVERED, PENDING, attempts, customers, deliveries, subscribers
 
 _Rows = Sequence[Mapping[str, Any]]
 
@@ -143,7 +143,7 @@ def _disable_one(connection: Connection, subscriber: str, reason: str, *conditio
 def _nothing_delivered(subscriber: str, since_ms: int) -> ColumnElement[bool]:
     """Tell whether nothing that fell due since then got through."""
     return ~exists().where(
-        deliveries.c.status == "delivered",
+        deliveries.c.status == DELIVERED,
         deliveries.c.next_attempt_ms >= since_ms,
         deliveries.c.subscriber == subscriber,
     )
@@ -169,7 +169,7 @@ _put_off_followers = (
     update(deliveries)
     .where(
         deliveries.c.subscriber == bindparam("whose"),
-        deliveries.c.status == "pending",
+        deliveries.c.status == PENDING,
         deliveries.c.app == bindparam("of_app"),
         deliveries.c.user_id == bindparam("user"),
         deliveries.c.sequence > bindparam("after"),

@@ -58,8 +58,7 @@ def insert(connection: Connection, table: Table, names: Names, rows: Rows, same:
 def insert_absent(connection: Connection, table: Table, names: Names, rows: Rows, same: Same = _NOTHING) -> int:
     """Insert the rows that are not there yet, by whichever key, and tell how many were not.
 
-    No constraint is named: where two keys are made of each other, as an id of the identity it stands for, PostgreSQL
-    would pass over a row only for the one that is named, and fail on the other when two processes insert it at once.
+    No constraint is named: PostgreSQL would pass over a row only for the one that is, and fail on any other.
     """
     return _write(connection, table, names, rows, "absent", same)
 

@@ -4,13 +4,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from schemas.resources import RefundStatus
 from worker.store.inbox import LOOKING_UP
-from worker.store.tables import deliveries, notifications, refunds
+from worker.store.tables import ACCEPTED, DEAD, PENDING, QUARANTINED, deliveries, notifications, refunds
 
-UNFINISHED_DELIVERIES = ("pending",)
 TAKEN_OR_ASKED: Final[tuple[RefundStatus, ...]] = ("to_issue", "pending", "requires_action", "succeeded")
 """Refunds of which somebody should know whose they are: the money is gone, on its way, or asked for."""
 
@@ -46,8 +45,8 @@ def read_gauges(connection: Connection, sources: Iterable[tuple[str, str]]) -> G
     return Gauges(
         inbox_pending=pending,
         inbox_oldest_ms=oldest,
-        quarantined=_count(connection, "quarantined"),
-        dead=_count(connection, "dead"),
+        quarantined=_count(connection, QUARANTINED),
+        dead=_count(connection, DEAD),
         refunds_unmatched=_unmatched(connection),
         subscriber_backlog=_backlog(connection),
         newest_ms=_newest(connection, sources),
@@ -63,12 +62,12 @@ def _inbox(connection: Connection) -> tuple[int, int | None]:
     c = notifications.c
     # What waits for an answer of a platform's API has taken effect: it is late for nobody.
     in_effect = c.reason.is_not(None) & c.reason.startswith(LOOKING_UP, autoescape=True)
-    statement = select(func.count(), func.min(c.received_at_ms)).where(c.status == "accepted", ~in_effect)
+    statement = select(func.count(), func.min(c.received_at_ms)).where(c.status == ACCEPTED, ~in_effect)
     pending, oldest = connection.execute(statement).one()
     return pending, oldest
 
 
-def _count(connection: Connection, status: str) -> int:
+def _count(connection: Connection, status: ColumnElement[str]) -> int:
     c = notifications.c
     return connection.execute(select(func.count()).where(c.status == status)).scalar_one()
 
@@ -81,11 +80,7 @@ def _unmatched(connection: Connection) -> int:
 
 def _backlog(connection: Connection) -> dict[str, int]:
     c = deliveries.c
-    statement = (
-        select(c.subscriber, func.count().label("waiting"))
-        .where(c.status.in_(UNFINISHED_DELIVERIES))
-        .group_by(c.subscriber)
-    )
+    statement = select(c.subscriber, func.count().label("waiting")).where(c.status == PENDING).group_by(c.subscriber)
     return {row.subscriber: row.waiting for row in connection.execute(statement)}
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 from schemas.entry import Entry
 from schemas.resources import NotificationStatus
 from worker.store import bulk
-from worker.store.tables import notifications
+from worker.store.tables import ACCEPTED, notifications
 
 LOOKING_UP = "looking_up:"
 """How the reason of an accepted notification begins that has taken effect, and may say more once it is looked up."""
@@ -128,7 +128,7 @@ def overdue(connection: Connection, *, now_ms: int, limit: int) -> list[str]:
     """List accepted notifications that should have been finished by now, the longest overdue first."""
     statement = (
         select(notifications.c.id)
-        .where(notifications.c.status == "accepted", notifications.c.retry_at_ms <= now_ms)
+        .where(notifications.c.status == ACCEPTED, notifications.c.retry_at_ms <= now_ms)
         .order_by(notifications.c.retry_at_ms)
         .limit(limit)
     )

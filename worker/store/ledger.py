@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, update
 
 from handlers.ledger import purchase_id_of
 from handlers.placing import refs_of
-from schemas.base import Noun
+from schemas.base import Access, Noun
 from schemas.book import Book, Held, Holder, Lineage, Ref
 from schemas.entry import Entry
 from schemas.resources import Entitlement, Purchase, Refund
@@ -83,7 +83,7 @@ def write_book(
     # First what others wait for, in the order in which it is locked: whoever comes later holds nothing that we need.
     _insert_new(connection, t.lineages, ("id",), [(key,) for key in after.lineages if key not in before.lineages])
     _write_customers(connection, before, after)
-    _write_merges(connection, merged)
+    _write_merges(connection, before, merged)
     _write_refs(connection, before, after)
     _write_entries(connection, before, after, now_ms)
     _write_views(connection, before, after)
@@ -167,14 +167,43 @@ def _apart(customers: _Customers) -> tuple[list[str], list[str]]:
     return list({app for app, _ in customers}), list({user_id for _, user_id in customers})
 
 
-def _write_merges(connection: Connection, merged: Mapping[str, str]) -> None:
+def _write_merges(connection: Connection, before: Book, merged: Mapping[str, str]) -> None:
     """Move what was stored of lineages into those they went into, in the order in which that was found out."""
+    if not merged:
+        return
     moves = [{"gone": gone, "home": home} for gone, home in merged.items()]
-    for table in (t.refs, t.entries, t.purchases, t.refunds) if moves else ():
+    for table in (t.entries, t.purchases, t.refunds):
         moved = update(table).where(table.c.lineage == bindparam("gone")).values(lineage=bindparam("home"))
         connection.execute(moved, moves)
-    if moves:
-        connection.execute(delete(t.lineages).where(t.lineages.c.id.in_(sorted(merged))))
+    if refs := _refs_moved(before, merged):
+        connection.execute(_moved_ref, refs)
+    connection.execute(delete(t.lineages).where(t.lineages.c.id.in_(sorted(merged))))
+
+
+def _refs_moved(before: Book, merged: Mapping[str, str]) -> list[dict[str, str]]:
+    """List the refs of lineages that went away, each with its home: their entries name them, and no index must."""
+    moved = {
+        ref: _last_home(gone, merged)
+        for gone in merged
+        if gone in before.lineages
+        for entry in before.lineages[gone].entries
+        for ref in refs_of(entry)
+    }
+    names = tuple(f"its_{name}" for name in Ref._fields)
+    return [{"home": home, **dict(zip(names, ref, strict=True))} for ref, home in moved.items()]
+
+
+def _last_home(lineage: str, merged: Mapping[str, str]) -> str:
+    while lineage in merged:
+        lineage = merged[lineage]
+    return lineage
+
+
+_moved_ref = (
+    update(t.refs)
+    .where(*(t.refs.c[name] == bindparam(f"its_{name}") for name in Ref._fields))
+    .values(lineage=bindparam("home"))
+)
 
 
 def _write_refs(connection: Connection, before: Book, after: Book) -> None:
@@ -216,10 +245,15 @@ def _write_entries(connection: Connection, before: Book, after: Book, now_ms: in
 
 def _write_views(connection: Connection, before: Book, after: Book) -> None:
     bought = _changed(connection, PURCHASES, _within(before, "purchases"), _within(after, "purchases"))
-    places = [(key, purchase.purchased_at or purchase.updated_at) for key, purchase in bought]
-    PURCHASES.write(connection, [purchase for _, purchase in bought], ("lineage", "sort_at"), places)
+    places = [(key, purchase.purchased_at or purchase.updated_at, _due_at(purchase)) for key, purchase in bought]
+    PURCHASES.write(connection, [purchase for _, purchase in bought], ("lineage", "sort_at", "due_at"), places)
     refunded = _changed(connection, REFUNDS, _within(before, "refunds"), _within(after, "refunds"))
     REFUNDS.write(connection, [refund for _, refund in refunded], ("lineage",), [(key,) for key, _ in refunded])
+
+
+def _due_at(purchase: Purchase) -> int | None:
+    """Tell when somebody must look whether it lapsed; what was revoked keeps its date: see `lapses.py`."""
+    return None if purchase.access is Access.EXPIRED else purchase.lapses_at
 
 
 def _differ(before: Noun | None, after: Noun) -> bool:

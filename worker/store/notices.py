@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from schemas.resources import Action, Notification
 from worker.store.queries import After, Filters, equal, newest_first, rows
@@ -21,8 +21,11 @@ def list_notifications(
     connection: Connection, filters: Filters, *, after: After, limit: int, action_of: ActionOf
 ) -> list[tuple[int, Notification]]:
     """List notifications, newest first, with the milliseconds they are sorted by."""
-    statement = select(*_SHOWN).where(*equal(notifications, filters))
     c = notifications.c
+    statement = select(*_SHOWN).where(*equal(notifications, {**filters, "status": None}))
+    if status := filters.get("status"):
+        # Written out, so that the index of those that need a person is seen to be meant.
+        statement = statement.where(c.status == bindparam(None, status, literal_execute=True))
     page = newest_first(connection, statement, c.received_at_ms, c.id, after, limit)
     shown = _show(connection, page, action_of)
     return [(row["received_at_ms"], notification) for row, notification in zip(page, shown, strict=True)]

@@ -24,7 +24,7 @@ from handlers import ids as identify
 from handlers.outgoing import matches
 from schemas.resources import Event
 from worker.store import bulk
-from worker.store.tables import deliveries, events, subscribers
+from worker.store.tables import PENDING, deliveries, events, subscribers
 
 LEASE_SLACK_MS = 15_000
 """How much longer than the subscriber's own time-out a claim lasts: time to record the attempt."""
@@ -35,13 +35,13 @@ Customer = tuple[str, str, str]
 _earlier = deliveries.alias("earlier")
 _after_another = exists().where(
     _earlier.c.subscriber == deliveries.c.subscriber,
-    _earlier.c.status == "pending",
+    _earlier.c.status == PENDING,
     _earlier.c.app == deliveries.c.app,
     _earlier.c.user_id == deliveries.c.user_id,
     _earlier.c.sequence < deliveries.c.sequence,
 )
 _due = and_(
-    deliveries.c.status == "pending",
+    deliveries.c.status == PENDING,
     deliveries.c.next_attempt_ms <= bindparam("now_ms"),
     deliveries.c.claimed_until_ms <= bindparam("now_ms"),
     subscribers.c.state == "enabled",

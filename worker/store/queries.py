@@ -45,6 +45,10 @@ def list_refunds(
 ) -> list[Refund]:
     """List refunds, newest first; `unmatched`: those of which nobody knows whose they are, or only the others."""
     statement = select(refunds).where(*equal(refunds, filters))
+    if charge_id := filters.get("charge_id"):
+        # A refund is in the lineage of its purchase, and found there: no index knows it by its charge.
+        home = select(purchases.c.lineage).where(purchases.c.id == charge_id)
+        statement = statement.where(refunds.c.lineage == home.scalar_subquery())
     if unmatched is not None:
         statement = statement.where(refunds.c.user_id.is_(None) if unmatched else refunds.c.user_id.is_not(None))
     if created_from is not None:
