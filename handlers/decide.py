@@ -14,10 +14,12 @@ from handlers.entitlements import standing
 from handlers.ledger import fold
 from handlers.placing import Placed, place
 from handlers.refunds import TAKING
-from schemas.base import Access, Environment
+from schemas.base import Access, Environment, trusted
 from schemas.book import Book, Changes, Decision, Held, Holder, Lineage
 from schemas.entry import Entry, Source
 from schemas.resources import Balance, Cause, Customer, Entitlement, Event, EventData, Purchase, Refund
+
+_event_of, _data, _customer, _cause_of = trusted(Event), trusted(EventData), trusted(Customer), trusted(Cause)
 
 REASSIGNED: Final = "reassigned"
 """Why an entitlement ended whose every purchase turned out to be somebody else's. There is none left to show."""
@@ -243,15 +245,15 @@ def _number(
 
 def _event(type_: str, news: _News, entry: Entry, cause: Cause, sequence: int | None, now_ms: int) -> Event:
     user_id = news.holder.user_id if news.holder else None
-    return Event(
+    return _event_of(
         id=ids.make("evt", entry.id, type_, user_id, _subject(news), sequence),
         type=type_,
         timestamp=_iso(now_ms),
         app=entry.app,
         environment=news.environment,
-        customer=Customer(user_id=user_id) if user_id else None,
+        customer=_customer(user_id=user_id) if user_id else None,
         sequence=sequence,
-        data=EventData(
+        data=_data(
             entitlement=news.entitlement,
             refund=news.refund,
             purchase=news.purchase,
@@ -270,7 +272,7 @@ def _subject(news: _News) -> str:
 
 def _cause(entry: Entry, rule: str | None) -> Cause:
     from_platform = entry.source.notification is not None
-    return Cause(
+    return _cause_of(
         platform=entry.platform if from_platform else None,
         notification_id=entry.source.notification_id,
         notification=entry.source.notification,

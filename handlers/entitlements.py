@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable
 
-from schemas.base import Access
+from schemas.base import Access, trusted
 from schemas.resources import Entitlement, EntitlementStatus, Purchase
+
+_entitlement = trusted(Entitlement)
 
 
 def standing(purchases: Iterable[Purchase], key: str, *, now: float) -> Entitlement | None:
@@ -21,7 +23,7 @@ def standing(purchases: Iterable[Purchase], key: str, *, now: float) -> Entitlem
         return None
     giving.sort(key=lambda p: (p.purchased_at or 0, p.id), reverse=True)
     status, deciding = _status(giving, now)
-    return Entitlement(
+    return _entitlement(
         app=giving[0].app,
         environment=giving[0].environment,
         user_id=user_id,
@@ -29,9 +31,9 @@ def standing(purchases: Iterable[Purchase], key: str, *, now: float) -> Entitlem
         active=status == "active",
         status=status,
         reason=None if status == "active" else deciding[0].access_reason or status,
-        expires_at=_latest(p.expires_at for p in deciding),
-        purchases=tuple(p.id for p in giving),
-        updated_at=max(p.updated_at for p in giving),
+        expires_at=_latest([p.expires_at for p in deciding]),
+        purchases=tuple([p.id for p in giving]),
+        updated_at=max([p.updated_at for p in giving]),
     )
 
 

@@ -9,7 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from handlers.clusters import in_platform_order
+from schemas.base import trusted
 from schemas.entry import Authority, Entry, EntryKind, PurchaseFacts
+
+_merged = trusted(PurchaseFacts)
 
 RENEWAL_LEAD_MS = 24 * 3600 * 1000
 """Stores charge for the next period up to a day before it begins
@@ -37,7 +40,7 @@ def merge(
     price, currency = _price(words)
     ends = who_says_the_end(own, whole_lineage, newest=newest)
     of_all = _by_weight(whole_lineage) if whole_lineage else []
-    return PurchaseFacts(
+    return _merged(
         product_id=_product(words) or _product(of_all),
         kind=_best(words, "kind") or _best(of_all, "kind"),
         user_id=_user(users(own), lineage_users),

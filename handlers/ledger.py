@@ -17,12 +17,13 @@ from handlers.contradictions import judge, paid_by_platform
 from handlers.life import LAPSED, ended, follow_life, held_back
 from handlers.periods import Period, periods
 from handlers.refunds import DECLINED, Followed, State, estimate, follow, scope_of, sum_of_amounts, unnamed
-from schemas.base import Access, Environment, realm
+from schemas.base import Access, Environment, realm, trusted
 from schemas.book import Ref
 from schemas.entry import Entry, EntryKind, PurchaseFacts
 from schemas.resources import Purchase, Refund, RefundStatus
 
 K = EntryKind
+_purchase, _refunded = trusted(Purchase), trusted(Refund)
 
 _STATUS: Final[dict[State, RefundStatus]] = {status: status for status in get_args(RefundStatus)} | {
     "declined": "canceled"
@@ -75,7 +76,7 @@ def _fold_period(
     followed = _followed(period)
     access, cause = _access(period, causes(period, followed, policy))
     total = units.worth(paid, product)
-    purchase = Purchase(
+    purchase = _purchase(
         **_identity(period, environment),
         product_id=paid.product_id,
         kind=paid.kind or (product.kind if product else None),
@@ -158,7 +159,7 @@ def _amount_refunded(followed: Sequence[Followed], paid: PurchaseFacts) -> int:
 def _refund(followed: Followed, status: RefundStatus, purchase: Purchase, paid: PurchaseFacts) -> Refund:
     said = followed.facts
     space = realm(purchase.platform, purchase.environment)
-    return Refund(
+    return _refunded(
         id=ids.make("re", purchase.app, purchase.platform, space, said.platform_refund_id),
         app=purchase.app,
         platform=purchase.platform,

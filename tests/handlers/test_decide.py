@@ -1,11 +1,14 @@
 """What one notification changes: the book after it, and the numbered events that tell of it."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from hypothesis import given
 
+from handlers.clusters import current, in_platform_order
 from handlers.decide import decide
-from schemas.base import Access
+from handlers.periods import periods
+from schemas.base import Access, Noun
 from schemas.book import Book, Draft
 from schemas.entry import Entry, EntryKind
 from tests.handlers.entries import (
@@ -47,6 +50,21 @@ def test_a_step_writes_what_it_concerns_and_nothing_else():
     assert {("acme", BOB): 3} == step.sequences
     assert ["ch_bob"] == [p.purchase_id for lineage in step.lineages.values() for p in lineage.purchases]
     assert set(step.lineages) == set(step.refs.values())
+
+
+@given(some_entries())
+def test_what_is_made_on_trust_is_what_validation_makes(entries: list[Entry]):
+    """Whatever the core makes without a second look at its values, pydantic makes of them too, and converts none."""
+    merged = [period.facts for period in periods(in_platform_order(current(entries)))]
+    step = decide(Book(), entries, app=APP, now_ms=NOW_MS)
+    views = [noun for lineage in step.book.lineages.values() for noun in (*lineage.purchases, *lineage.refunds)]
+
+    for noun in _nouns(*merged, *views, *step.book.entitlements.values(), *step.events):
+        looked_at = type(noun).model_validate(noun.__dict__, strict=True)
+        assert noun == looked_at
+        assert noun.model_dump_json() == looked_at.model_dump_json()
+        assert {name: type(value) for name, value in noun} == {name: type(value) for name, value in looked_at}
+        assert hash(noun) == hash(looked_at)
 
 
 @given(some_entries())
@@ -207,3 +225,10 @@ def test_a_contradiction_is_not_what_took_access():
     assert "entitlement.revoked" == story.events[-1].type
     assert (cause := story.events[-1].data.refund) is not None
     assert "re_1" == cause.platform_refund_id
+
+
+def _nouns(*nouns: Noun) -> Iterator[Noun]:
+    """List these, and what is within them."""
+    for noun in nouns:
+        yield noun
+        yield from _nouns(*(value for _, value in noun if isinstance(value, Noun)))

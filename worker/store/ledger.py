@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, update
 
 from handlers.ledger import purchase_id_of
 from handlers.placing import refs_of
-from schemas.base import Access, Noun
+from schemas.base import Access
 from schemas.book import Book, Held, Holder, Lineage, Ref
 from schemas.entry import Entry
 from schemas.resources import Entitlement, Purchase, Refund
@@ -87,7 +87,7 @@ def write_book(
     _write_refs(connection, before, after)
     _write_entries(connection, before, after, now_ms)
     _write_views(connection, before, after)
-    changed = [held for held, now in after.entitlements.items() if _differ(before.entitlements.get(held), now)]
+    changed = [held for held, now in after.entitlements.items() if before.entitlements.get(held) != now]
     ENTITLEMENTS.write(connection, [after.entitlements[held] for held in sorted(changed)])
 
 
@@ -256,11 +256,6 @@ def _due_at(purchase: Purchase) -> int | None:
     return None if purchase.access is Access.EXPIRED else purchase.lapses_at
 
 
-def _differ(before: Noun | None, after: Noun) -> bool:
-    """Tell whether it must be written. What a noun holds says so at once, before pydantic asks what else it may be."""
-    return before is not after and (before is None or before.__dict__ != after.__dict__)
-
-
 def _within(book: Book, name: str) -> dict[str, tuple[str, Any]]:
     """Find every purchase or refund of a book by its id, with its lineage."""
     return {item.id: (key, item) for key, lineage in book.lineages.items() for item in getattr(lineage, name)}
@@ -272,7 +267,7 @@ def _changed(
     """Delete what is gone, and list what is to be written, in the order of its ids."""
     if gone := old.keys() - new.keys():
         connection.execute(delete(view.table).where(view.table.c.id.in_(sorted(gone))))
-    return [new[id_] for id_ in sorted(new) if id_ not in old or _differ(old[id_][1], new[id_][1])]
+    return [new[id_] for id_ in sorted(new) if id_ not in old or old[id_][1] != new[id_][1]]
 
 
 def _insert_new(connection: Connection, table: Table, names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
