@@ -124,7 +124,7 @@ class Inbox:
 
     def _store_and_hint(self, arrivals: Sequence[Arrival]) -> list[Accepted]:
         rows = {arrival.id: arrival for arrival in arrivals}
-        with self._store.write() as connection:
+        with self._store.write_once() as connection:
             new = inbox.insert_absent(connection, [self._row(arrival) for arrival in rows.values()])
         self._hint(list(new))
         answers = []
@@ -143,7 +143,7 @@ class Inbox:
     def _row(self, arrival: Arrival) -> dict[str, object]:
         identity = arrival.identity
         received_at_ms = int(arrival.received_at * 1000)
-        stations = {"verified": round((arrival.verified_at - arrival.received_at) * 1000, 3)}
+        verified_ms = round((arrival.verified_at - arrival.received_at) * 1000, 3)
         return {
             "id": arrival.id,
             "app": arrival.app,
@@ -156,11 +156,11 @@ class Inbox:
             "occurred_at_ms": identity.occurred_at_ms,
             "received_at_ms": received_at_ms,
             "body": arrival.body,
-            "headers": json.dumps(dict(arrival.headers)),
+            "headers": json.dumps(dict(arrival.headers)) if arrival.headers else "{}",
             "status": "accepted",
             "attempts": 0,
             "retry_at_ms": received_at_ms + self._retry_after_ms,
-            "stations": json.dumps(stations),
+            "stations": f'{{"verified": {verified_ms}}}',
         }
 
 

@@ -83,6 +83,27 @@ def test_a_transaction_is_whole_or_nothing(store: Store):
     assert ["sweeper"] == names(store)
 
 
+def test_a_single_statement_is_whole_or_nothing(store: Store):
+    """What is written by itself is committed when its connection is back, and all of it or none."""
+    with store.write_once() as connection:
+        connection.execute(insert(locks), ROW)
+    twice = text("INSERT INTO locks (name, holder, until_ms) VALUES ('new', 'b', 1), ('sweeper', 'b', 1)")
+    with pytest.raises(exc.IntegrityError), store.write_once() as connection:
+        connection.execute(twice)
+
+    assert ["sweeper"] == names(store)
+
+
+def test_after_a_single_statement_a_transaction_is_one_again(store: Store):
+    """A connection that was lent for one statement is rolled back as ever when it is lent for many."""
+    with store.write_once() as connection:
+        connection.execute(text("DELETE FROM locks"))
+    with pytest.raises(ZeroDivisionError):
+        add(store, divisor=0)
+
+    assert [] == names(store)
+
+
 def test_readers_see_one_moment_and_never_wait(store: Store):
     """A reader sees its snapshot to its end, whatever is committed meanwhile."""
     with store.read() as reader:

@@ -32,14 +32,9 @@ class TextsDumper(Dumper):
 
     def dump(self, obj: Texts) -> bytes:
         """Write it."""
-        parts = [_header(_TEXT.oid, len(obj))]
-        for text in obj:
-            if text is None:
-                parts.append(_NULL)
-            else:
-                encoded = text.encode()
-                parts += (_LENGTH.pack(len(encoded)), encoded)
-        return b"".join(parts)
+        if _says_one_thing(obj):
+            return _header(_TEXT.oid, len(obj)) + _text(obj[0]) * len(obj)
+        return b"".join([_header(_TEXT.oid, len(obj)), *map(_text, obj)])
 
 
 class NumbersDumper(Dumper):
@@ -50,8 +45,25 @@ class NumbersDumper(Dumper):
 
     def dump(self, obj: Numbers) -> bytes:
         """Write it."""
-        numbers = (_NULL if number is None else _NUMBER.pack(_NUMBER_BYTES, number) for number in obj)
-        return b"".join([_header(_BIGINT.oid, len(obj)), *numbers])
+        if _says_one_thing(obj):
+            return _header(_BIGINT.oid, len(obj)) + _number(obj[0]) * len(obj)
+        return b"".join([_header(_BIGINT.oid, len(obj)), *map(_number, obj)])
+
+
+def _says_one_thing(column: list[Any]) -> bool:
+    """Tell whether all rows say the same, as of the app, the platform and what is new: then it is written once."""
+    return bool(column) and column.count(column[0]) == len(column)
+
+
+def _text(text: str | None) -> bytes:
+    if text is None:
+        return _NULL
+    encoded = text.encode()
+    return _LENGTH.pack(len(encoded)) + encoded
+
+
+def _number(number: int | None) -> bytes:
+    return _NULL if number is None else _NUMBER.pack(_NUMBER_BYTES, number)
 
 
 def _header(oid: int, length: int) -> bytes:

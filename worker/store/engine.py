@@ -5,9 +5,9 @@ How each kind of database is opened is in `sqlite.py` and `postgresql.py` beside
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import make_url
@@ -59,7 +59,20 @@ class Store:
             Contended: another transaction was in the way; `change` tries again.
             StoreUnavailable: the database is away, locked for too long, or full.
         """
-        with self._transaction(read_only=False) as connection:
+        with self._transaction(self._ours.transaction_options(read_only=False)) as connection:
+            yield connection
+
+    @contextmanager
+    def write_once(self) -> Iterator[Connection]:
+        """Open a connection for one statement that may write, and that is committed with all it did, or not at all.
+
+        PostgreSQL makes a transaction of a statement by itself: what `write` asks it three times is asked once.
+
+        Raises:
+            Contended: another transaction was in the way.
+            StoreUnavailable: the database is away, locked for too long, or full.
+        """
+        with self._transaction(self._ours.statement_options()) as connection:
             yield connection
 
     def change(self, work: Callable[[Connection], T]) -> T:
@@ -91,7 +104,7 @@ class Store:
         Raises:
             StoreUnavailable: the database is away.
         """
-        with self._transaction(read_only=True) as connection:
+        with self._transaction(self._ours.transaction_options(read_only=True)) as connection:
             yield connection
 
     def close(self) -> None:
@@ -99,10 +112,10 @@ class Store:
         self.engine.dispose()
 
     @contextmanager
-    def _transaction(self, *, read_only: bool) -> Iterator[Connection]:
+    def _transaction(self, options: Mapping[str, Any]) -> Iterator[Connection]:
         try:
             with self.engine.connect() as plain:
-                connection = plain.execution_options(**self._ours.transaction_options(read_only=read_only))
+                connection = plain.execution_options(**options)
                 with connection.begin():
                     yield connection
         except NoConnectionFree as error:

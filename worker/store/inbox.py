@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -78,10 +79,10 @@ def insert_absent(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
     """
     if not rows:
         return set()
-    given = tuple(rows[0])
-    missing = {name: value for name, value in _DEFAULTS.items() if name not in given}
-    complete = [(*(row[name] for name in given), *missing.values()) for row in rows]
-    return set(bulk.insert_new(connection, notifications, (*given, *missing), complete))
+    names = tuple({**_DEFAULTS, **rows[0]})
+    values = itemgetter(*names)
+    complete = [values({**_DEFAULTS, **row}) for row in rows]
+    return set(bulk.insert_new(connection, notifications, names, complete))
 
 
 def load(connection: Connection, ids: Iterable[str]) -> list[Stored]:

@@ -86,6 +86,11 @@ def transaction_options(*, read_only: bool) -> dict[str, Any]:
     return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if read_only else {}
 
 
+def statement_options() -> dict[str, Any]:
+    """Say how one statement is a transaction: by itself, without BEGIN and COMMIT, each of which is a round trip."""
+    return {"isolation_level": "AUTOCOMMIT"}
+
+
 def is_contention(error: DBAPIError) -> bool:
     """Tell whether another transaction was in the way."""
     return _code(error) in CONTENTION

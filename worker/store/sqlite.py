@@ -44,6 +44,11 @@ def transaction_options(*, read_only: bool) -> dict[str, Any]:
     return {"clawback_read_only": read_only}
 
 
+def statement_options() -> dict[str, Any]:
+    """Say how one of ours is a transaction: its driver makes as many of it as there are rows, and so as any other."""
+    return transaction_options(read_only=False)
+
+
 def is_contention(_error: DBAPIError) -> bool:
     """Tell whether another transaction was in the way: never, writers queue at their start."""
     return False
