@@ -4,7 +4,7 @@ Whatever becomes of a POST, it leaves one line in the log and one count, and nei
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from worker.web import body
 from worker.web.errors import Refusal, Refused, answer, blame, explain, try_again
 from worker.web.keys import RUNTIME
 from worker.web.routes import Answer, Route
+from worker.web.tally import Tally
 
 log = structlog.get_logger()
 
@@ -90,6 +91,7 @@ class Door:
     endpoints: Mapping[tuple[str, str], Endpoint]
     trust: Verifier
     inbox: Acceptor
+    tally: Tally = field(default_factory=Tally)
 
     def endpoint(self, method: str, platform: str, app: str) -> Endpoint:
         """Find who receives here, or refuse."""
@@ -112,7 +114,7 @@ class Door:
             payload = await self.trust.verify(endpoint.platform, received, endpoint.settings, self.runtime.clock())
             return endpoint.platform.identify(payload)
         finally:
-            child(self.runtime.metrics.verify_seconds, endpoint.platform.name).observe(perf_counter() - began)
+            self.tally.time(child(self.runtime.metrics.verify_seconds, endpoint.platform.name), perf_counter() - began)
 
     async def accept(self, endpoint: Endpoint, received: Received, identity: Identity, at: float) -> Accepted:
         """Make it durable."""
@@ -130,7 +132,7 @@ class Door:
         try:
             return await self.inbox.accept(arrival)
         finally:
-            child(self.runtime.metrics.accept_seconds, endpoint.platform.name).observe(perf_counter() - began)
+            self.tally.time(child(self.runtime.metrics.accept_seconds, endpoint.platform.name), perf_counter() - began)
 
 
 DOOR = web.AppKey("door", Door)
@@ -152,7 +154,7 @@ async def webhook(request: web.Request, _: object = None) -> web.Response:
 
 async def serve(door: Door, request: web.BaseRequest, platform: str, app: str) -> web.Response:
     """Receive, answer, and leave one line and one count."""
-    record = Record(door.runtime, platform, app, perf_counter())
+    record = Record(door.runtime, door.tally, platform, app, perf_counter())
     try:
         identity, accepted = await receive(door, request, platform, app)
     except Exception as error:  # noqa: BLE001 - the one place where it ends
@@ -182,6 +184,7 @@ class Record:
     """What one POST leaves behind. Names that nobody configured stay out of it."""
 
     runtime: Runtime
+    tally: Tally
     platform: str
     app: str
     began: float
@@ -190,7 +193,7 @@ class Record:
         """Write the one line and the one count."""
         platform = self.platform if self.platform in PLATFORMS else UNKNOWN
         app = self.app if self.app in self.runtime.settings.apps else UNKNOWN
-        child(self.runtime.metrics.notifications, platform, app, outcome).inc()
+        self.tally.count(child(self.runtime.metrics.notifications, platform, app, outcome))
         ms = round((perf_counter() - self.began) * 1000, 3)
         log_it = getattr(log, _WRITE[event])
         log_it(event, platform=platform, app=app, outcome=outcome, status=status, ms=ms, **more)
