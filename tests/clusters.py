@@ -107,7 +107,7 @@ class Cluster:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         for _ in range(START_TRIES):
-            self.port = self.port or _free_port()
+            self.port = self.port or free_port()
             if self._started():
                 return
             self.port = 0
@@ -187,7 +187,8 @@ def _account() -> pwd.struct_passwd | None:
     return found
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Find a port of loopback that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -17,7 +17,7 @@ from tests.benchmarks.load import Shooting, request, shoot
 from tests.benchmarks.piles import APPLE, KINDS, STRIPE, Kind
 from tests.benchmarks.place import POSTGRESQL, SQLITE, Grounds, Place, Running, servers
 from tests.benchmarks.scope import Scope
-from tests.clusters import _free_port
+from tests.clusters import free_port
 from worker.store.tables import notifications
 
 CASES: Sequence[tuple[str, int, Sequence[Kind]]] = (
@@ -67,7 +67,7 @@ def measure(grounds: Grounds, scope: Scope) -> Iterator[Figure]:
         wanted = [kind for kind in kinds if scope.wants("accept", store, f"{count}p", kind.name)]
         if not wanted:
             continue
-        port = _free_port()
+        port = free_port()
         with (
             grounds.place(store) as place,
             place.running("serve", count) as serving,
@@ -80,7 +80,7 @@ def measure(grounds: Grounds, scope: Scope) -> Iterator[Figure]:
 def ceiling(_: Grounds, scope: Scope) -> Iterator[Figure]:
     """Measure what the generator itself can do."""
     if scope.wants("generator"):
-        port = _free_port()
+        port = free_port()
         pile = [request("/", b"x" * 4_082, {})] * scope.size(30_000, quick=10_000)
         with servers("mute", port):
             shots = [shoot(port, pile) for _ in scope.turns("generator")]

@@ -6,6 +6,7 @@ behind its length; -1 stands for null.
 """
 
 import struct
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import psycopg
@@ -32,9 +33,7 @@ class TextsDumper(Dumper):
 
     def dump(self, obj: Texts) -> bytes:
         """Write it."""
-        if _says_one_thing(obj):
-            return _header(_TEXT.oid, len(obj)) + _text(obj[0]) * len(obj)
-        return b"".join([_header(_TEXT.oid, len(obj)), *map(_text, obj)])
+        return _array(_TEXT.oid, obj, _text)
 
 
 class NumbersDumper(Dumper):
@@ -45,14 +44,15 @@ class NumbersDumper(Dumper):
 
     def dump(self, obj: Numbers) -> bytes:
         """Write it."""
-        if _says_one_thing(obj):
-            return _header(_BIGINT.oid, len(obj)) + _number(obj[0]) * len(obj)
-        return b"".join([_header(_BIGINT.oid, len(obj)), *map(_number, obj)])
+        return _array(_BIGINT.oid, obj, _number)
 
 
-def _says_one_thing(column: list[Any]) -> bool:
-    """Tell whether all rows say the same, as of the app, the platform and what is new: then it is written once."""
-    return bool(column) and column.count(column[0]) == len(column)
+def _array(oid: int, column: Sequence[Any], element: Callable[[Any], bytes]) -> bytes:
+    """Write an array; what all rows say, as of the app, the platform and what is new, is written once."""
+    header = _header(oid, len(column))
+    if column and column.count(column[0]) == len(column):
+        return header + element(column[0]) * len(column)
+    return b"".join([header, *map(element, column)])
 
 
 def _text(text: str | None) -> bytes:
