@@ -26,6 +26,8 @@ class Bookkeeper:
     def __init__(self, connection: Connection, entries: Sequence[Entry], *, now_ms: int) -> None:
         self._connection = connection
         self._now_ms = now_ms
+        # Asked before it is needed: then nobody waits for it alone.
+        self._listening = outbox.ask_listening(connection, {entry.app for entry in entries})
         self._before = ledger.load_book(connection, entries, for_update=True)
         self._draft = Draft(self._before)
         self._merged: dict[str, str] = {}
@@ -81,7 +83,8 @@ class Bookkeeper:
         Raises:
             Contended: the transaction must be done again; `Store.change` does.
         """
-        ledger.write_book(self._connection, self._before, self.book, merged=self._merged, now_ms=self._now_ms)
-        deliveries = outbox.enqueue(self._connection, self.events, now_ms=self._now_ms)
+        written = ledger.write_book(self._connection, self._before, self.book, merged=self._merged, now_ms=self._now_ms)
+        queued = outbox.enqueue(self._connection, self.events, self._listening, now_ms=self._now_ms)
         feed.append(self._connection, self.events, now_ms=self._now_ms)
-        return deliveries
+        written.confirm()
+        return queued()

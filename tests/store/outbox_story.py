@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from config.settings import Subscriber
 from handlers import ids as identify
@@ -59,7 +59,13 @@ def announce(store: Store, told: Sequence[Event], *, now: float = NOW) -> list[s
     now_ms = int(now * 1000)
     with store.write() as connection:
         connection.execute(events.insert(), [_row(one, now_ms) for one in told])
-        return outbox.enqueue(connection, told, now_ms)
+        return enqueue(connection, told, now_ms)
+
+
+def enqueue(connection: Connection, told: Sequence[Event], now_ms: int) -> list[str]:
+    """Put events into the outbox; give what may be attempted at once."""
+    listening = outbox.ask_listening(connection, {one.app for one in told})
+    return outbox.enqueue(connection, told, listening, now_ms)()
 
 
 def delivery_rows(store: Store) -> dict[str, Any]:

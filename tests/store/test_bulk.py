@@ -39,9 +39,9 @@ def customers(store: Store) -> list[tuple[str, str, int]]:
 def test_what_is_there_stays_as_it_is(store: Store):
     """Of rows to be inserted if absent, those that were not there are counted, and the others are left alone."""
     with store.write() as connection:
-        assert 1 == bulk.insert_absent(connection, t.customers, CUSTOMER, [("acme", "ann", 1)])
-        assert 1 == bulk.insert_absent(connection, t.customers, CUSTOMER, [("acme", "ann", 7), ("acme", "bob", 2)])
-        assert 0 == bulk.insert_absent(connection, t.customers, CUSTOMER, [])
+        assert 1 == bulk.insert_absent(connection, t.customers, CUSTOMER, [("acme", "ann", 1)])()
+        assert 1 == bulk.insert_absent(connection, t.customers, CUSTOMER, [("acme", "ann", 7), ("acme", "bob", 2)])()
+        assert 0 == bulk.insert_absent(connection, t.customers, CUSTOMER, [])()
 
     assert [("acme", "ann", 1), ("acme", "bob", 2)] == customers(store)
 
@@ -91,7 +91,7 @@ def test_each_question_is_asked_of_many(store: Store):
         assert [("a", "x"), ("a", "z")] == [
             tuple(row) for row in bulk.ask(connection, question, ["a"], ["x", "z", "-"])
         ]
-        assert [] == bulk.ask(connection, question, ["a"], [])
+        assert [] == list(bulk.ask(connection, question, ["a"], []))
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])

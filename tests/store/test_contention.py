@@ -19,7 +19,7 @@ from handlers.backoff import Verdict
 from schemas.entry import Entry, EntryKind
 from schemas.resources import Event
 from tests.handlers.entries import NOW_MS, acme, bought, entry, money
-from tests.store.outbox_story import event, subscribe, subscriber
+from tests.store.outbox_story import enqueue, event, subscribe, subscriber
 from tests.worker.desk import Desk, arrival, desk
 from tests.worker.stripe_events import a_refunded_subscription
 from worker.commit import Bookkeeper
@@ -277,13 +277,13 @@ def test_a_delivery_ends_while_its_customer_is_told_more(at: Desk, others: Threa
     with at.store.write() as connection:
         connection.execute(insert(tables.customers).values(app="acme", user_id="user-42", sequence=1))
         feed.append(connection, [event(1)], now_ms=NOW_MS)
-        (first,) = outbox.enqueue(connection, [event(1)], NOW_MS)
+        (first,) = enqueue(connection, [event(1)], NOW_MS)
         (claim,) = outbox.claim(connection, [first], NOW_MS)
     ended = Attempt(claim, Verdict("delivered"), NOW_MS, 1.0, 200, None)
     with at.store.write() as connection:
         lock = select(tables.customers).with_for_update()
         connection.execute(lock)
-        assert [] == outbox.enqueue(connection, [event(2)], NOW_MS)
+        assert [] == enqueue(connection, [event(2)], NOW_MS)
         feed.append(connection, [event(2)], now_ms=NOW_MS)
         recorded = others.submit(_record, at.store, ended)
         assert waits(at)

@@ -17,6 +17,7 @@ from tests.store.outbox_story import (
     NOW_MS,
     announce,
     delivery_rows,
+    enqueue,
     event,
     new_store,
     subscribe,
@@ -104,7 +105,7 @@ def test_nobody_listening_is_no_error(store):
     subscribe(store, subscriber(types=("chargeback.*",)))
     assert [] == announce(store, [event(2)])
     with store.write() as connection:
-        assert [] == outbox.enqueue(connection, [], NOW_MS)
+        assert [] == enqueue(connection, [], NOW_MS)
 
 
 def test_enqueueing_again_changes_nothing(store):
@@ -112,7 +113,7 @@ def test_enqueueing_again_changes_nothing(store):
     subscribe(store, subscriber())
     first = announce(store, [event(1)])
     with store.write() as connection:
-        again = outbox.enqueue(connection, [event(1)], NOW_MS + 5000)
+        again = enqueue(connection, [event(1)], NOW_MS + 5000)
 
     assert first == again
     assert [NOW_MS] == [row.created_at_ms for row in delivery_rows(store).values()]
@@ -128,7 +129,7 @@ def test_the_number_of_statements_does_not_grow_with_the_set(store):
         note = lambda _c, _cursor, statement, *_rest, seen=statements: seen.append(statement)  # noqa: E731 - a probe
         watch.listen(store.engine, "before_cursor_execute", note)
         with store.write() as connection:
-            outbox.enqueue(connection, told, NOW_MS)
+            enqueue(connection, told, NOW_MS)
         watch.remove(store.engine, "before_cursor_execute", note)
         counts.append(len([statement for statement in statements if not statement.startswith("BEGIN")]))
 

@@ -3,17 +3,22 @@
 Whatever is many is one parameter: on PostgreSQL an array in binary form, on SQLite a JSON array to be found in, and
 rows that its driver inserts one after the other. So the text of a statement is the same for any number of rows, and
 neither SQLAlchemy nor a driver builds or takes apart anything for each: docs/decisions/0013-psycopg-and-arrays.md has
-what that is worth. Texts go through `exec_driver_sql`, so that whoever listens to the engine hears of every statement.
+what that is worth. Whoever listens to the engine hears of every statement.
+
+Nothing here waits for PostgreSQL before its answer is read (`worker/store/pipeline.py`): first ask, then read.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import BigInteger, Boolean, Connection, Float, Integer, LargeBinary, Table
+
+if TYPE_CHECKING:
+    from worker.store.pipeline import Answer
 
 Names = tuple[str, ...]
 Rows = Sequence[tuple[Any, ...]]
@@ -55,8 +60,10 @@ def insert(connection: Connection, table: Table, names: Names, rows: Rows, same:
     _write(connection, table, names, rows, "fail", same)
 
 
-def insert_absent(connection: Connection, table: Table, names: Names, rows: Rows, same: Same = _NOTHING) -> int:
-    """Insert the rows that are not there yet, by whichever key, and tell how many were not.
+def insert_absent(
+    connection: Connection, table: Table, names: Names, rows: Rows, same: Same = _NOTHING
+) -> Callable[[], int]:
+    """Insert the rows that are not there yet, by whichever key; what is returned tells how many were not.
 
     No constraint is named: PostgreSQL would pass over a row only for the one that is, and fail on any other.
     """
@@ -70,7 +77,7 @@ def insert_new(connection: Connection, table: Table, names: Names, rows: Rows) -
     (key,) = table.primary_key
     text = f"{_insertion(connection, table, names, (), 'absent')} RETURNING {quoted(key.name)}"
     if _is_postgresql(connection):
-        return list(connection.exec_driver_sql(text, columns_of(table, names, rows)).scalars())
+        return [new for (new,) in _send(connection, text, columns_of(table, names, rows))]
     # SQLite's driver gives nothing back where it is handed many rows.
     return [new for row in rows for new in connection.exec_driver_sql(text, row).scalars()]
 
@@ -86,13 +93,13 @@ def change(connection: Connection, table: Table, names: Names, rows: Rows) -> No
     if not rows:
         return
     if _is_postgresql(connection):
-        connection.exec_driver_sql(_change_on_postgresql(table, names), columns_of(table, names, rows))
+        _send(connection, _change_on_postgresql(table, names), columns_of(table, names, rows))
     else:
         connection.exec_driver_sql(_change_on_sqlite(table, names), [(*row[1:], row[0]) for row in rows])
 
 
-def ask(connection: Connection, question: str, *many: Iterable[str]) -> Sequence[Any]:
-    """Ask for rows.
+def ask(connection: Connection, question: str, *many: Iterable[str]) -> Iterable[Any]:
+    """Ask for rows, which are waited for when they are read.
 
     Args:
         connection: a transaction.
@@ -101,10 +108,14 @@ def ask(connection: Connection, question: str, *many: Iterable[str]) -> Sequence
         many: the texts, for each `IN ?`.
     """
     if _is_postgresql(connection):
-        answer = connection.exec_driver_sql(_on_postgresql(question), tuple(map(Texts, many)))
-    else:
-        answer = connection.exec_driver_sql(_on_sqlite(question), tuple(json.dumps(list(texts)) for texts in many))
-    return answer.fetchall()
+        return _send(connection, _on_postgresql(question), tuple(map(Texts, many)))
+    asked = tuple(json.dumps(list(texts)) for texts in many)
+    return connection.exec_driver_sql(_on_sqlite(question), asked).fetchall()
+
+
+def send(connection: Connection, text: str, values: Sequence[Any]) -> None:
+    """Send a statement to PostgreSQL that answers nothing."""
+    _send(connection, text, values)
 
 
 def columns_of(table: Table, names: Names, rows: Rows) -> tuple[list[Any], ...]:
@@ -143,14 +154,23 @@ def quoted(name: str) -> str:
     return f'"{name}"'
 
 
-def _write(connection: Connection, table: Table, names: Names, rows: Rows, conflict: str, same: Same) -> int:
+def _write(
+    connection: Connection, table: Table, names: Names, rows: Rows, conflict: str, same: Same
+) -> Callable[[], int]:
     if not rows:
-        return 0
+        return lambda: 0
     text, further = _insertion(connection, table, names, tuple(same), conflict), tuple(same.values())
     if _is_postgresql(connection):
         # In the order of the text, where they are named before the arrays.
-        return connection.exec_driver_sql(text, (*further, *columns_of(table, names, rows))).rowcount
-    return connection.exec_driver_sql(text, [row + further for row in rows]).rowcount
+        return _send(connection, text, (*further, *columns_of(table, names, rows))).count
+    written = connection.exec_driver_sql(text, [row + further for row in rows]).rowcount
+    return lambda: written
+
+
+def _send(connection: Connection, text: str, values: Sequence[Any]) -> "Answer":
+    from worker.store import pipeline  # noqa: PLC0415 - it needs the driver, which is an extra
+
+    return pipeline.send(connection, text, values)
 
 
 def _insertion(connection: Connection, table: Table, names: Names, same: Names, conflict: str) -> str:

@@ -6,7 +6,7 @@ How each kind of database is opened is in `sqlite.py` and `postgresql.py` beside
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -59,7 +59,9 @@ class Store:
             Contended: another transaction was in the way; `change` tries again.
             StoreUnavailable: the database is away, locked for too long, or full.
         """
-        with self._transaction(self._ours.transaction_options(read_only=False)) as connection:
+        with self._transaction(
+            self._ours.transaction_options(read_only=False), self._ours.without_waiting
+        ) as connection:
             yield connection
 
     @contextmanager
@@ -72,7 +74,7 @@ class Store:
             Contended: another transaction was in the way.
             StoreUnavailable: the database is away, locked for too long, or full.
         """
-        with self._transaction(self._ours.statement_options()) as connection:
+        with self._transaction(self._ours.statement_options(), _waiting) as connection:
             yield connection
 
     def change(self, work: Callable[[Connection], T]) -> T:
@@ -104,7 +106,9 @@ class Store:
         Raises:
             StoreUnavailable: the database is away.
         """
-        with self._transaction(self._ours.transaction_options(read_only=True)) as connection:
+        with self._transaction(
+            self._ours.transaction_options(read_only=True), self._ours.without_waiting
+        ) as connection:
             yield connection
 
     def close(self) -> None:
@@ -112,11 +116,13 @@ class Store:
         self.engine.dispose()
 
     @contextmanager
-    def _transaction(self, options: Mapping[str, Any]) -> Iterator[Connection]:
+    def _transaction(
+        self, options: Mapping[str, Any], waiting: Callable[[Connection], AbstractContextManager[None]]
+    ) -> Iterator[Connection]:
         try:
             with self.engine.connect() as plain:
                 connection = plain.execution_options(**options)
-                with connection.begin():
+                with waiting(connection), connection.begin():
                     yield connection
         except NoConnectionFree as error:
             raise StoreUnavailable("no_connection_free") from error
@@ -144,3 +150,8 @@ class Store:
                 return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == REVISION
         except DBAPIError:
             return False
+
+
+def _waiting(_connection: Connection) -> AbstractContextManager[None]:
+    """Wait for each answer: a statement by itself has nothing to be sent along with."""
+    return nullcontext()

@@ -9,7 +9,8 @@ what the fold made. Tuples are JSON text.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, update
@@ -29,6 +30,8 @@ _Customers = Collection[tuple[str, str]]
 """App and user."""
 _Stored = tuple[dict[str, Lineage], dict[Holder, dict[str, Purchase]]]
 """Lineages, and what their customers hold."""
+_Inserted = tuple[str, int, Callable[[], int]]
+"""A table, how many rows were sent there as new, and how many it turned out were: read it after all were sent."""
 
 # Of several `IN ?` every combination is found, and those are left out here that nobody asked for: an id that two apps
 # both use, a user whom two apps both know.
@@ -41,6 +44,23 @@ _ENTRIES = "SELECT lineage, document FROM entries WHERE lineage IN ?"
 _SEQUENCES = "SELECT app, user_id, sequence FROM customers WHERE app IN ? AND user_id IN ? ORDER BY app, user_id"
 _THEIRS = "app IN ? AND user_id IN ?"
 _ENTRY_COLUMNS = ("id", "lineage", "app", "platform", "kind", "occurred_at_ms", "notification", "document")
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was sent to be written; whether somebody was faster is known once it is answered."""
+
+    new: tuple[_Inserted, ...]
+
+    def confirm(self) -> None:
+        """Wait for it.
+
+        Raises:
+            Contended: somebody else began the same lineage or customer meanwhile.
+        """
+        for table, given, inserted in self.new:
+            if inserted() < given:
+                raise Contended(table)
 
 
 def load_book(connection: Connection, entries: Sequence[Entry], *, for_update: bool = False) -> Book:
@@ -56,14 +76,18 @@ def load_book(connection: Connection, entries: Sequence[Entry], *, for_update: b
     said = _load_entries(connection, wanted)
     everything = [*entries, *(entry for own in said.values() for entry in own)]
     customers = {(entry.app, entry.facts.user_id) for entry in everything if entry.facts.user_id}
-    sequences = _load_sequences(connection, customers, for_update=for_update)
+    # Everything is asked before anything is read.
+    sequences = _ask_sequences(connection, customers, for_update=for_update)
+    entitlements = _ask_entitlements(connection, customers)
     lineages, holdings = _load_views(connection, said, wanted, customers)
     return Book(
         refs=refs,
         lineages=lineages,
         holdings=holdings,
-        entitlements=_load_entitlements(connection, customers),
-        sequences=sequences,
+        entitlements={
+            Held(Holder(e.app, e.environment, e.user_id), e.key): e for c, e in entitlements if c in customers
+        },
+        sequences={whose: count for *customer, count in sequences if (whose := tuple(customer)) in customers},
     )
 
 
@@ -74,21 +98,23 @@ def write_book(
     *,
     merged: Mapping[str, str],
     now_ms: int,
-) -> None:
+) -> Written:
     """Write what differs between two books.
 
-    Raises:
-        Contended: somebody else began the same lineage or customer meanwhile.
+    Returns:
+        To be called before the commit.
     """
     # First what others wait for, in the order in which it is locked: whoever comes later holds nothing that we need.
-    _insert_new(connection, t.lineages, ("id",), [(key,) for key in after.lineages if key not in before.lineages])
-    _write_customers(connection, before, after)
+    begun = [key for key in after.lineages if key not in before.lineages]
+    new = [_insert_new(connection, t.lineages, ("id",), [(key,) for key in begun])]
+    new.append(_write_customers(connection, before, after))
     _write_merges(connection, before, merged)
-    _write_refs(connection, before, after)
+    new.append(_write_refs(connection, before, after))
     _write_entries(connection, before, after, now_ms)
     _write_views(connection, before, after)
     changed = [held for held, now in after.entitlements.items() if before.entitlements.get(held) != now]
     ENTITLEMENTS.write(connection, [after.entitlements[held] for held in sorted(changed)])
+    return Written(tuple(new))
 
 
 def purchase_of(row: RowMapping) -> Purchase:
@@ -134,6 +160,7 @@ def _load_views(
     purchases: defaultdict[str, list[Purchase]] = defaultdict(list)
     refunds: defaultdict[str, list[Refund]] = defaultdict(list)
     holdings: defaultdict[Holder, dict[str, Purchase]] = defaultdict(dict)
+    given_back = REFUNDS.find(connection, "lineage", "lineage IN ?", list(wanted)) if wanted else ()
     if wanted or customers:
         where = f"lineage IN ? OR {_THEIRS}"
         for (lineage,), bought in PURCHASES.find(connection, "lineage", where, list(wanted), *_apart(customers)):
@@ -141,25 +168,19 @@ def _load_views(
                 purchases[lineage].append(bought)
             if (bought.app, bought.user_id) in customers:
                 holdings[Holder(bought.app, bought.environment, str(bought.user_id))][bought.id] = bought
-    if wanted:
-        for (lineage,), refunded in REFUNDS.find(connection, "lineage", "lineage IN ?", list(wanted)):
-            refunds[lineage].append(refunded)
+    for (lineage,), refunded in given_back:
+        refunds[lineage].append(refunded)
     lineages = {k: Lineage(tuple(said.get(k, ())), tuple(purchases[k]), tuple(refunds[k])) for k in wanted}
     return lineages, dict(holdings)
 
 
-def _load_entitlements(connection: Connection, customers: _Customers) -> dict[Held, Entitlement]:
-    if not customers:
-        return {}
-    found = ENTITLEMENTS.find(connection, "app, user_id", _THEIRS, *_apart(customers))
-    return {Held(Holder(e.app, e.environment, e.user_id), e.key): e for whose, e in found if whose in customers}
+def _ask_entitlements(connection: Connection, customers: _Customers) -> Iterable[tuple[tuple[Any, ...], Entitlement]]:
+    return ENTITLEMENTS.find(connection, "app, user_id", _THEIRS, *_apart(customers)) if customers else ()
 
 
-def _load_sequences(connection: Connection, customers: _Customers, *, for_update: bool) -> dict[tuple[str, str], int]:
-    if not customers:
-        return {}
-    found = bulk.ask(connection, f"{_SEQUENCES} FOR UPDATE" if for_update else _SEQUENCES, *_apart(customers))
-    return {whose: count for *customer, count in found if (whose := tuple(customer)) in customers}
+def _ask_sequences(connection: Connection, customers: _Customers, *, for_update: bool) -> Iterable[Sequence[Any]]:
+    question = f"{_SEQUENCES} FOR UPDATE" if for_update else _SEQUENCES
+    return bulk.ask(connection, question, *_apart(customers)) if customers else ()
 
 
 def _apart(customers: _Customers) -> tuple[list[str], list[str]]:
@@ -206,21 +227,23 @@ _moved_ref = (
 )
 
 
-def _write_refs(connection: Connection, before: Book, after: Book) -> None:
+def _write_refs(connection: Connection, before: Book, after: Book) -> _Inserted:
     new = [(*ref, lineage, purchase_id_of(ref)) for ref, lineage in after.refs.items() if ref not in before.refs]
-    _insert_new(connection, t.refs, ("app", "platform", "realm", "ref", "lineage", "purchase"), new)
+    return _insert_new(connection, t.refs, ("app", "platform", "realm", "ref", "lineage", "purchase"), new)
 
 
-def _write_customers(connection: Connection, before: Book, after: Book) -> None:
+def _write_customers(connection: Connection, before: Book, after: Book) -> _Inserted:
     """Count on, and begin the count of everybody who is met for the first time, so that there is a row to lock."""
     said = (entry for lineage in after.lineages.values() for entry in lineage.entries)
     met = {(entry.app, entry.facts.user_id) for entry in said if entry.facts.user_id}
     new = (met | after.sequences.keys()) - before.sequences.keys()
     names = ("app", "user_id", "sequence")
-    _insert_new(connection, t.customers, names, [(*customer, after.sequences.get(customer, 0)) for customer in new])
+    rows = [(*customer, after.sequences.get(customer, 0)) for customer in new]
+    inserted = _insert_new(connection, t.customers, names, rows)
     counts = after.sequences.items()
     changed = [(*customer, n) for customer, n in counts if before.sequences.get(customer, n) != n]
     bulk.upsert(connection, t.customers, names, changed)
+    return inserted
 
 
 def _write_entries(connection: Connection, before: Book, after: Book, now_ms: int) -> None:
@@ -270,11 +293,12 @@ def _changed(
     return [new[id_] for id_ in sorted(new) if id_ not in old or old[id_][1] != new[id_][1]]
 
 
-def _insert_new(connection: Connection, table: Table, names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+def _insert_new(
+    connection: Connection, table: Table, names: tuple[str, ...], rows: Iterable[tuple[Any, ...]]
+) -> _Inserted:
     """Insert what was not there when we looked, in one order everywhere; whoever else did meanwhile was first.
 
     Keys come first in each row.
     """
     ordered = sorted(rows)
-    if bulk.insert_absent(connection, table, names, ordered) < len(ordered):
-        raise Contended(table.name)
+    return table.name, len(ordered), bulk.insert_absent(connection, table, names, ordered)

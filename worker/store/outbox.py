@@ -12,11 +12,11 @@ while an earlier one of the same subscriber and customer is pending.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Table, and_, bindparam, exists, or_, select, update
+from sqlalchemy import Connection, Table, and_, bindparam, exists, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from config.settings import Subscriber
@@ -69,6 +69,14 @@ _COLUMNS = ("id", "event_id", "subscriber", "app", "user_id", "sequence")
 _WAITING = {"status": "pending", "attempts": 0, "claimed_until_ms": 0}
 
 
+class _Listener(NamedTuple):
+    """A subscriber, as far as it matters to what it is told."""
+
+    id: str
+    app: str
+    order: str
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One delivery that this process alone may attempt until the claim lapses."""
@@ -97,30 +105,49 @@ class Claim:
         return (self.subscriber, self.app, self.user_id)
 
 
-def enqueue(connection: Connection, events: Sequence[Event], now_ms: int) -> list[str]:
+def enqueue(
+    connection: Connection, events: Sequence[Event], listening: Iterable[Any], now_ms: int
+) -> Callable[[], list[str]]:
     """Put one delivery per event and enabled subscriber that asked for it into the outbox, in three statements.
 
+    Args:
+        connection: a transaction.
+        events: what is told.
+        listening: who may be told, as `ask_listening` found.
+        now_ms: Unix milliseconds.
+
     Returns:
-        The deliveries that may be attempted at once: not those held back by an earlier one.
+        To be called for the deliveries that may be attempted at once: not those held back by an earlier one.
     """
-    told = bulk.ask(connection, _LISTENING, {event.app for event in events}) if events else ()
-    asked = [(row, json.loads(row.types)) for row in told]
+    asked = [(_Listener(id_, app, order), json.loads(types)) for id_, app, types, order in listening]
     who = {
-        (app, type_): [row for row, types in asked if row.app == app and matches(types, type_)]
+        (app, type_): [whom for whom, types in asked if whom.app == app and matches(types, type_)]
         for app, type_ in {(event.app, event.type) for event in events}
     }
     new = [
-        (identify.make("dlv", event.id, row.id), event, row) for event in events for row in who[event.app, event.type]
+        (identify.make("dlv", event.id, whom.id), event, whom)
+        for event in events
+        for whom in who[event.app, event.type]
     ]
     rows = [_delivery(*each) for each in new]
     now = {"next_attempt_ms": now_ms, "created_at_ms": now_ms}
     bulk.insert_absent(connection, deliveries, _COLUMNS, rows, {**_WAITING, **now})
-    queued = {id_: _customer(event, row) for id_, event, row in new}
-    first = first_in_line(connection, filter(None, queued.values()))
-    return [id_ for id_, customer in queued.items() if customer is None or first.get(customer) == id_]
+    queued = {id_: _customer(event, whom) for id_, event, whom in new}
+    first = _ask_first(connection, set(filter(None, queued.values())))
+
+    def at_once() -> list[str]:
+        line = _first(first, queued.values())
+        return [id_ for id_, customer in queued.items() if customer is None or line.get(customer) == id_]
+
+    return at_once
 
 
-def _customer(event: Event, subscriber: Row[Any]) -> Customer | None:
+def ask_listening(connection: Connection, apps: Collection[str]) -> Iterable[Any]:
+    """Ask for the enabled subscribers of these apps."""
+    return bulk.ask(connection, _LISTENING, apps) if apps else ()
+
+
+def _customer(event: Event, subscriber: _Listener) -> Customer | None:
     """Name whose turn it is; None: it waits for nobody."""
     if event.customer is None or subscriber.order != "per_customer":
         return None
@@ -185,9 +212,14 @@ def claim(connection: Connection, ids: Iterable[str], now_ms: int) -> list[Claim
 def first_in_line(connection: Connection, customers: Iterable[Customer]) -> dict[Customer, str]:
     """Find the first unfinished delivery of each of these customers, in one statement."""
     wanted = set(customers)
-    if not wanted:
-        return {}
-    found = bulk.ask(connection, _FIRST, *map(set, zip(*wanted, strict=True)))
+    return _first(_ask_first(connection, wanted), wanted)
+
+
+def _ask_first(connection: Connection, wanted: Collection[Customer]) -> Iterable[Any]:
+    return bulk.ask(connection, _FIRST, *map(set, zip(*wanted, strict=True))) if wanted else ()
+
+
+def _first(found: Iterable[Any], wanted: Collection[Customer | None]) -> dict[Customer, str]:
     return {customer: id_ for *parts, id_ in found if (customer := tuple(parts)) in wanted}
 
 
@@ -212,7 +244,7 @@ def sync_subscribers(connection: Connection, configured: Sequence[Subscriber], n
     )
 
 
-def _delivery(id_: str, event: Event, subscriber: Row[Any]) -> tuple[Any, ...]:
+def _delivery(id_: str, event: Event, subscriber: _Listener) -> tuple[Any, ...]:
     user_id = event.customer.user_id if event.customer else None
     return (id_, event.id, subscriber.id, event.app, user_id, event.sequence)
 

@@ -9,12 +9,14 @@ import math
 import re
 import select
 import time
+from contextlib import AbstractContextManager
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 
 from config.settings import Store as Choices
+from worker.store import bulk
 
 DRIVER = "postgresql+psycopg"
 INSTALL = "pip install 'clawback[postgresql]'"
@@ -91,6 +93,13 @@ def statement_options() -> dict[str, Any]:
     return {"isolation_level": "AUTOCOMMIT"}
 
 
+def without_waiting(connection: Connection) -> AbstractContextManager[None]:
+    """Have the statements of a transaction wait for no answer but those that are read."""
+    from worker.store import pipeline  # noqa: PLC0415 - it needs the driver, which is an extra
+
+    return pipeline.opened(connection)
+
+
 def is_contention(error: DBAPIError) -> bool:
     """Tell whether another transaction was in the way."""
     return _code(error) in CONTENTION
@@ -123,7 +132,9 @@ def lock_feed(connection: Connection) -> None:
     A number is taken when its row is inserted and seen when its transaction commits. Two transactions that committed in
     the other order would show a reader the higher number first, and the lower one never.
     """
-    _lock(connection, FEED_LOCK)
+    if connection.dialect.name == "postgresql":
+        # Nobody waits for the lock here: what is sent next waits for it there.
+        bulk.send(connection, "SELECT pg_advisory_xact_lock(%b)", (FEED_LOCK,))
 
 
 def lock_migration(connection: Connection) -> None:
@@ -164,9 +175,10 @@ def _connect_arguments(url: URL, choices: Choices) -> dict[str, Any]:
 
 def _prepare(connection: Any, _record: Any) -> None:
     """Have every commit reach the disk, even where the server or the role has been told not to wait for it."""
-    from worker.store import dumpers  # noqa: PLC0415 - it needs the driver, which is an extra
+    from worker.store import dumpers, pipeline  # noqa: PLC0415 - they need the driver, which is an extra
 
     dumpers.register(connection)
+    connection.cursor_factory = pipeline.AnsweredCursor
     was, connection.autocommit = connection.autocommit, True
     connection.execute(
         "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"

@@ -6,6 +6,7 @@ that two of them queue for the write lock at their start and not in their middle
 """
 
 import re
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,11 @@ def transaction_options(*, read_only: bool) -> dict[str, Any]:
 def statement_options() -> dict[str, Any]:
     """Say how one of ours is a transaction: its driver makes as many of it as there are rows, and so as any other."""
     return transaction_options(read_only=False)
+
+
+def without_waiting(_connection: Connection) -> AbstractContextManager[None]:
+    """Do nothing: it answers at once."""
+    return nullcontext()
 
 
 def is_contention(_error: DBAPIError) -> bool:

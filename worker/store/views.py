@@ -55,7 +55,7 @@ class View(Generic[R]):
         if connection.dialect.name == "postgresql":
             text = bulk.insertion(self.table, everything, _from_document(self, names), "replace")
             document = self.document.dump_json(list(items)).decode()
-            connection.exec_driver_sql(text, (document, *bulk.columns_of(self.table, names, beside)))
+            bulk.send(connection, text, (document, *bulk.columns_of(self.table, names, beside)))
         else:
             rows = map(self._row, items)
             complete = [own + more for own, more in zip(rows, beside, strict=True)] if names else list(rows)
@@ -64,11 +64,11 @@ class View(Generic[R]):
     def find(
         self, connection: Connection, columns: str, where: str, *many: Sequence[str]
     ) -> Iterator[tuple[tuple[Any, ...], R]]:
-        """Read the rows for which something holds: some of their columns, and the resource."""
+        """Ask for the rows for which something holds, and read them later: some of their columns, and the resource."""
         read = self.model.model_validate_json
         question = f"SELECT {columns}, {_as_json(self, connection.dialect.name)} FROM {self.table} WHERE {where}"  # noqa: S608 - names and questions of our own
-        for *some, document in bulk.ask(connection, question, *many):
-            yield tuple(some), read(document)
+        found = bulk.ask(connection, question, *many)
+        return ((tuple(some), read(document)) for *some, document in found)
 
     def read(self, row: RowMapping) -> R:
         """Read one back from its columns."""

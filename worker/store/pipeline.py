@@ -1,0 +1,107 @@
+"""Send statements to PostgreSQL without waiting for each answer: all that is sent before one is read is one round trip.
+
+Within `opened`, whatever `send` is given is on its way at once, and only who reads an answer waits, for it and for what
+was sent before. What PostgreSQL refuses is raised there, by a later statement or by the commit: before anything is
+committed, and as the same kind of error as ever. Statements that SQLAlchemy writes are answered at once.
+
+https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+import psycopg
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+T = TypeVar("T")
+
+_OPEN: WeakKeyDictionary[psycopg.Connection[Any], psycopg.Pipeline] = WeakKeyDictionary()
+
+
+class AnsweredCursor(psycopg.Cursor[Any]):
+    """A cursor for whoever takes it that a statement is done when `execute` returns, as SQLAlchemy does."""
+
+    def execute(self, *args: Any, **kwargs: Any) -> "AnsweredCursor":
+        """Execute, and wait for the answer."""
+        super().execute(*args, **kwargs)
+        self._wait()
+        return self
+
+    def executemany(self, *args: Any, **kwargs: Any) -> None:
+        """Execute for each, and wait for the answers."""
+        super().executemany(*args, **kwargs)
+        self._wait()
+
+    def _wait(self) -> None:
+        if self.connection in _OPEN:
+            _OPEN[self.connection].sync()
+
+
+class Answer:
+    """What becomes of one statement; whoever looks waits for it."""
+
+    def __init__(self, connection: Connection, cursor: psycopg.Cursor[Any]) -> None:
+        self._connection = connection
+        self._cursor = cursor
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(_translated(self._connection, self._cursor.fetchall))
+
+    def count(self) -> int:
+        """Tell how many rows were written."""
+        if self._cursor.rowcount < 0 and self._cursor.connection in _OPEN:
+            _translated(self._connection, _OPEN[self._cursor.connection].sync)
+        return self._cursor.rowcount
+
+
+@contextmanager
+def opened(connection: Connection) -> Iterator[None]:
+    """Have what is sent in here wait for no answer, where libpq can do that (14 and newer)."""
+    if not psycopg.Pipeline.is_supported():
+        yield
+        return
+    driver: Any = connection.connection.driver_connection
+    with driver.pipeline() as pipeline:
+        _OPEN[driver] = pipeline
+        try:
+            yield
+        finally:
+            del _OPEN[driver]
+
+
+def send(connection: Connection, text: str, values: Sequence[Any]) -> Answer:
+    """Send one statement.
+
+    Args:
+        connection: a transaction.
+        text: SQL of our own, in the driver's words.
+        values: of its parameters.
+    """
+    driver: Any = connection.connection.driver_connection
+    cursor: psycopg.Cursor[Any] = psycopg.Cursor(driver)
+    for hear in connection.engine.dispatch.before_cursor_execute:  # as SQLAlchemy tells of statements of its own
+        hear(connection, cursor, text, values, None, False)  # noqa: FBT003 - the hook's own signature
+    _translated(connection, lambda: cursor.execute(text, values))
+    return Answer(connection, cursor)
+
+
+def _translated(connection: Connection, work: Callable[[], T]) -> T:
+    """Raise what the driver raises as SQLAlchemy does, so that it means the same; a connection that died is dropped."""
+    try:
+        return work()
+    except psycopg.Error as error:
+        dead = connection.connection.driver_connection.closed  # type: ignore[union-attr]  # it is there until then
+        if dead:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            None,
+            None,
+            error,
+            psycopg.Error,
+            hide_parameters=True,
+            connection_invalidated=bool(dead),
+            dialect=connection.dialect,
+        ) from error
