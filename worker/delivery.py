@@ -260,7 +260,7 @@ class Deliverer:
             log.error("deliver.subscriber_disabled", subscriber=subscriber, reason=reason)
 
     def _owners(self, ids: Sequence[str]) -> dict[str, str]:
-        with self._runtime.store.read() as connection:
+        with self._runtime.store.look() as connection:
             return outbox.owners(connection, ids)
 
     def _turn(self, ended: Sequence[Attempt], wanted: Sequence[str]) -> tuple[Recorded, list[Claim]]:

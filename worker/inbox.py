@@ -125,7 +125,7 @@ class Inbox:
     def _store_and_hint(self, arrivals: Sequence[Arrival]) -> list[Accepted]:
         rows = {arrival.id: arrival for arrival in arrivals}
         with self._store.write_once() as connection:
-            new = inbox.insert_absent(connection, [self._row(arrival) for arrival in rows.values()])
+            new = set(inbox.insert_absent(connection, [self._row(arrival) for arrival in rows.values()]))
         self._hint(list(new))
         answers = []
         for arrival in arrivals:

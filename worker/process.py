@@ -32,7 +32,7 @@ def process(runtime: Runtime, ids: Sequence[str]) -> None:
     Raises:
         StoreUnavailable: nothing was changed; the rows stay accepted and will be queued again.
     """
-    with runtime.store.read() as connection:
+    with runtime.store.look() as connection:
         rows = inbox.load(connection, ids)
     if not rows:
         return  # a second hint at what is finished must not wait for the write lock
@@ -71,10 +71,13 @@ def _commit(runtime: Runtime, understood: Sequence[Understood]) -> None:
     now = runtime.clock()
 
     def change(connection: Connection) -> tuple[list[Decided], list[str]]:
-        claimed = inbox.claim(connection, [each.row.id for each in understood])
+        ids = [each.row.id for each in understood]
+        claiming = inbox.claim(connection, ids)
+        saying = inbox.said_before(connection, ids)  # both are asked before either is read
+        claimed = claiming()
         # Whoever made another attempt meanwhile knew as much, and wrote it: to decide on the older state would undo it.
         mine = [e for e in understood if e.row.id in claimed and e.row.attempts == claimed[e.row.id].attempts]
-        held = inbox.said_before(connection, [each.row.id for each in mine])
+        held = saying()
         tied = [tie(each, claimed[each.row.id], held.get(each.row.id, ())) for each in mine]
         keeper = Bookkeeper(connection, [e for each in tied for e in each.entries], now_ms=int(now * 1000))
         decided = [_decide(runtime, keeper, each) for each in tied]
@@ -82,9 +85,9 @@ def _commit(runtime: Runtime, understood: Sequence[Understood]) -> None:
         return decided, keeper.write()
 
     decided, deliveries = runtime.store.change(change)
+    hint_deliveries(runtime, deliveries)
     report(runtime, decided)
     count_changes(runtime, [event for each in decided for event in each.events])
-    hint_deliveries(runtime, deliveries)
 
 
 def _decide(runtime: Runtime, keeper: Bookkeeper, each: Tied) -> Decided:

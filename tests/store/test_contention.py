@@ -262,7 +262,7 @@ async def test_the_sweeper_waits_for_no_worker(at: Desk):
     """A notification that a worker holds is not put off, and whoever would put it off does not wait."""
     one, other = [await Inbox(at.store, at.queue).accept(arrival(number)) for number in (1, 2)]
     with at.store.write() as worker:
-        assert {one.id} == inbox.claim(worker, [one.id]).keys()
+        assert {one.id} == inbox.claim(worker, [one.id])().keys()
         with at.store.write() as sweeper:
             inbox.postpone(sweeper, [one.id, other.id], until_ms=7)
 

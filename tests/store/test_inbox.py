@@ -58,7 +58,7 @@ def identified(**said: Any) -> dict[str, Any]:
 def insert(at: Desk, *rows: dict[str, Any]) -> set[str]:
     """Insert what is not there."""
     with at.store.write() as connection:
-        return inbox.insert_absent(connection, rows)
+        return set(inbox.insert_absent(connection, rows))
 
 
 def stored(at: Desk) -> dict[str, dict[str, Any]]:
@@ -101,13 +101,13 @@ def test_finishing_writes_what_became_of_it(at: Desk):
     insert(at, row("1"), row("2"))
     with at.store.write() as connection:
         inbox.finish(connection, [], now_ms=NOW_MS)
-        assert {"ntf_1", "ntf_2"} == inbox.claim(connection, ["ntf_1", "ntf_2", "ntf_3"]).keys()
+        assert {"ntf_1", "ntf_2"} == inbox.claim(connection, ["ntf_1", "ntf_2", "ntf_3"])().keys()
         outcomes = [
             Outcome("ntf_1", "processed", None, 1, {"decided": 1.5}),
             Outcome("ntf_2", "accepted", "error:KeyError", 1, {}, NOW_MS + 5),
         ]
         inbox.finish(connection, outcomes, now_ms=NOW_MS + 1)
-        assert {"ntf_2"} == inbox.claim(connection, ["ntf_1", "ntf_2"]).keys()
+        assert {"ntf_2"} == inbox.claim(connection, ["ntf_1", "ntf_2"])().keys()
 
     one, two = stored(at)["ntf_1"], stored(at)["ntf_2"]
     assert ("processed", NOW_MS + 1, '{"decided": 1.5}') == (one["status"], one["finished_at_ms"], one["stations"])

@@ -70,14 +70,14 @@ def insert_absent(
     return _write(connection, table, names, rows, "absent", same)
 
 
-def insert_new(connection: Connection, table: Table, names: Names, rows: Rows) -> list[str]:
-    """Insert as `insert_absent` does, and give the keys of those that were not there."""
+def insert_new(connection: Connection, table: Table, names: Names, rows: Rows) -> Iterable[str]:
+    """Insert as `insert_absent` does, and give the keys of those that were not there, once they are read."""
     if not rows:
         return []
     (key,) = table.primary_key
     text = f"{_insertion(connection, table, names, (), 'absent')} RETURNING {quoted(key.name)}"
     if _is_postgresql(connection):
-        return [new for (new,) in _send(connection, text, columns_of(table, names, rows))]
+        return (new for (new,) in _send(connection, text, columns_of(table, names, rows)))
     # SQLite's driver gives nothing back where it is handed many rows.
     return [new for row in rows for new in connection.exec_driver_sql(text, row).scalars()]
 

@@ -6,7 +6,7 @@ How each kind of database is opened is in `sqlite.py` and `postgresql.py` beside
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -59,9 +59,7 @@ class Store:
             Contended: another transaction was in the way; `change` tries again.
             StoreUnavailable: the database is away, locked for too long, or full.
         """
-        with self._transaction(
-            self._ours.transaction_options(read_only=False), self._ours.without_waiting
-        ) as connection:
+        with self._transaction(self._ours.WRITE) as connection:
             yield connection
 
     @contextmanager
@@ -74,7 +72,7 @@ class Store:
             Contended: another transaction was in the way.
             StoreUnavailable: the database is away, locked for too long, or full.
         """
-        with self._transaction(self._ours.statement_options(), _waiting) as connection:
+        with self._transaction(self._ours.ONCE) as connection:
             yield connection
 
     def change(self, work: Callable[[Connection], T]) -> T:
@@ -106,9 +104,17 @@ class Store:
         Raises:
             StoreUnavailable: the database is away.
         """
-        with self._transaction(
-            self._ours.transaction_options(read_only=True), self._ours.without_waiting
-        ) as connection:
+        with self._transaction(self._ours.READ) as connection:
+            yield connection
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """Open a connection for one question, without a transaction around it.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        with self._transaction(self._ours.LOOK) as connection:
             yield connection
 
     def close(self) -> None:
@@ -116,13 +122,11 @@ class Store:
         self.engine.dispose()
 
     @contextmanager
-    def _transaction(
-        self, options: Mapping[str, Any], waiting: Callable[[Connection], AbstractContextManager[None]]
-    ) -> Iterator[Connection]:
+    def _transaction(self, options: Mapping[str, Any]) -> Iterator[Connection]:
         try:
             with self.engine.connect() as plain:
                 connection = plain.execution_options(**options)
-                with waiting(connection), connection.begin():
+                with connection.begin(), self._ours.without_waiting(connection):
                     yield connection
         except NoConnectionFree as error:
             raise StoreUnavailable("no_connection_free") from error
@@ -150,8 +154,3 @@ class Store:
                 return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == REVISION
         except DBAPIError:
             return False
-
-
-def _waiting(_connection: Connection) -> AbstractContextManager[None]:
-    """Wait for each answer: a statement by itself has nothing to be sent along with."""
-    return nullcontext()

@@ -1,7 +1,7 @@
 """The inbox table: what a platform was told 200 for, and how far it got."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
@@ -67,7 +67,7 @@ class Claimed:
     stations: Mapping[str, float]
 
 
-def insert_absent(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+def insert_absent(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     """Insert what is not there yet, in one statement.
 
     Args:
@@ -78,11 +78,11 @@ def insert_absent(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
         The ids that are new. The others were accepted before: a platform repeats itself.
     """
     if not rows:
-        return set()
+        return ()
     names = tuple({**_DEFAULTS, **rows[0]})
     values = itemgetter(*names)
     complete = [values({**_DEFAULTS, **row}) for row in rows]
-    return set(bulk.insert_new(connection, notifications, names, complete))
+    return bulk.insert_new(connection, notifications, names, complete)
 
 
 def load(connection: Connection, ids: Iterable[str]) -> list[Stored]:
@@ -90,21 +90,26 @@ def load(connection: Connection, ids: Iterable[str]) -> list[Stored]:
     return [_stored(row) for row in bulk.ask(connection, _STORED, ids)]
 
 
-def claim(connection: Connection, ids: Iterable[str]) -> dict[str, Claimed]:
-    """Lock those among these that are still accepted, for the rest of the transaction.
+def claim(connection: Connection, ids: Iterable[str]) -> Callable[[], dict[str, Claimed]]:
+    """Lock those among these that are still accepted, for the rest of the transaction; call what is returned for them.
 
     What another worker holds is passed over: whoever holds it finishes it, or the sweeper queues it again.
     """
     found = bulk.ask(connection, _CLAIMED, ids)
-    return {id_: Claimed(attempts, json.loads(stations)) for id_, attempts, stations in found}
+    return lambda: {id_: Claimed(attempts, json.loads(stations)) for id_, attempts, stations in found}
 
 
-def said_before(connection: Connection, ids: Iterable[str]) -> dict[str, tuple[Entry, ...]]:
-    """Read what the ledger holds of these notifications, of every revision; absent: nothing."""
-    found: dict[str, tuple[Entry, ...]] = {}
-    for notification, document in bulk.ask(connection, _SAID, ids):
-        found[notification] = (*found.get(notification, ()), Entry.model_validate_json(document))
-    return found
+def said_before(connection: Connection, ids: Iterable[str]) -> Callable[[], dict[str, tuple[Entry, ...]]]:
+    """Ask what the ledger holds of these notifications, of every revision; absent from the answer: nothing."""
+    rows = bulk.ask(connection, _SAID, ids)
+
+    def held() -> dict[str, tuple[Entry, ...]]:
+        found: dict[str, tuple[Entry, ...]] = {}
+        for notification, document in rows:
+            found[notification] = (*found.get(notification, ()), Entry.model_validate_json(document))
+        return found
+
+    return held
 
 
 def finish(connection: Connection, outcomes: Sequence[Outcome], *, now_ms: int) -> None:

@@ -108,7 +108,7 @@ class Claim:
 def enqueue(
     connection: Connection, events: Sequence[Event], listening: Iterable[Any], now_ms: int
 ) -> Callable[[], list[str]]:
-    """Put one delivery per event and enabled subscriber that asked for it into the outbox, in three statements.
+    """Put one delivery per event and enabled subscriber that asked for it into the outbox, in two statements.
 
     Args:
         connection: a transaction.
@@ -200,12 +200,7 @@ def claim(connection: Connection, ids: Iterable[str], now_ms: int) -> list[Claim
     )
     rows = connection.execute(statement, {"now_ms": now_ms}).all()
     claims = [_claim(row, now_ms) for row in rows]
-    if claims:
-        taken = update(deliveries).where(deliveries.c.id == bindparam("one"))
-        connection.execute(
-            taken.values(claimed_until_ms=bindparam("until")),
-            [{"one": one.id, "until": one.claimed_until_ms} for one in claims],
-        )
+    bulk.change(connection, deliveries, ("id", "claimed_until_ms"), [(one.id, one.claimed_until_ms) for one in claims])
     return claims
 
 

@@ -1,22 +1,20 @@
 """Send statements to PostgreSQL without waiting for each answer: all that is sent before one is read is one round trip.
 
 Within `opened`, whatever `send` is given is on its way at once, and only who reads an answer waits, for it and for what
-was sent before. What PostgreSQL refuses is raised there, by a later statement or by the commit: before anything is
-committed, and as the same kind of error as ever. Statements that SQLAlchemy writes are answered at once.
+was sent before. What PostgreSQL refuses is raised there, by a later statement or at the end: nothing is committed then,
+and it is the same kind of error as ever. Statements that SQLAlchemy writes are answered at once.
 
 https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
-
-T = TypeVar("T")
 
 _OPEN: WeakKeyDictionary[psycopg.Connection[Any], psycopg.Pipeline] = WeakKeyDictionary()
 
@@ -48,26 +46,38 @@ class Answer:
         self._cursor = cursor
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        return iter(_translated(self._connection, self._cursor.fetchall))
+        with _translation(self._connection):
+            rows = self._cursor.fetchall()
+        yield from rows
 
     def count(self) -> int:
         """Tell how many rows were written."""
         if self._cursor.rowcount < 0 and self._cursor.connection in _OPEN:
-            _translated(self._connection, _OPEN[self._cursor.connection].sync)
+            with _translation(self._connection):
+                _OPEN[self._cursor.connection].sync()
         return self._cursor.rowcount
 
 
 @contextmanager
 def opened(connection: Connection) -> Iterator[None]:
-    """Have what is sent in here wait for no answer, where libpq can do that (14 and newer)."""
-    if not psycopg.Pipeline.is_supported():
+    """Have what is sent in here wait for no answer, where libpq can do that (14 and newer).
+
+    The commit goes out with what was sent last: for the answers to both is waited at the end, once.
+    """
+    driver: Any = connection.connection.driver_connection
+    if driver.autocommit or not psycopg.Pipeline.is_supported():
         yield
         return
-    driver: Any = connection.connection.driver_connection
-    with driver.pipeline() as pipeline:
+    with _translation(connection), driver.pipeline() as pipeline:
         _OPEN[driver] = pipeline
         try:
             yield
+            psycopg.Cursor(driver).execute("COMMIT")
+        except BaseException:
+            # What is still on its way broke for the same reason.
+            with suppress(psycopg.Error):
+                pipeline.sync()
+            raise
         finally:
             del _OPEN[driver]
 
@@ -84,14 +94,16 @@ def send(connection: Connection, text: str, values: Sequence[Any]) -> Answer:
     cursor: psycopg.Cursor[Any] = psycopg.Cursor(driver)
     for hear in connection.engine.dispatch.before_cursor_execute:  # as SQLAlchemy tells of statements of its own
         hear(connection, cursor, text, values, None, False)  # noqa: FBT003 - the hook's own signature
-    _translated(connection, lambda: cursor.execute(text, values))
+    with _translation(connection):
+        cursor.execute(text, values)
     return Answer(connection, cursor)
 
 
-def _translated(connection: Connection, work: Callable[[], T]) -> T:
+@contextmanager
+def _translation(connection: Connection) -> Iterator[None]:
     """Raise what the driver raises as SQLAlchemy does, so that it means the same; a connection that died is dropped."""
     try:
-        return work()
+        yield
     except psycopg.Error as error:
         dead = connection.connection.driver_connection.closed  # type: ignore[union-attr]  # it is there until then
         if dead:

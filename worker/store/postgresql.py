@@ -9,8 +9,9 @@ import math
 import re
 import select
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, DisconnectionError
@@ -29,6 +30,12 @@ OUTAGES = frozenset({"25006", "25P03", "25P04", "57P05"})
 sessions and transactions that the server ended."""
 UNDEFINED = frozenset({"42P01", "42703"})
 """undefined_table, undefined_column."""
+
+WRITE: Final[Mapping[str, Any]] = {}
+READ: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+LOOK: Final = {"isolation_level": "AUTOCOMMIT"}
+ONCE: Final = LOOK
+"""How a transaction begins: for one statement there is none, and so no round trip to begin and end it."""
 
 REST_SECONDS = 1.0
 """A connection that nobody used for so long may have died without a word."""
@@ -81,16 +88,6 @@ def open_engine(url: URL, choices: Choices) -> Engine:
     event.listen(engine, "connect", _prepare)
     _look_before_use(engine)
     return engine
-
-
-def transaction_options(*, read_only: bool) -> dict[str, Any]:
-    """Say how a transaction begins."""
-    return {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True} if read_only else {}
-
-
-def statement_options() -> dict[str, Any]:
-    """Say how one statement is a transaction: by itself, without BEGIN and COMMIT, each of which is a round trip."""
-    return {"isolation_level": "AUTOCOMMIT"}
 
 
 def without_waiting(connection: Connection) -> AbstractContextManager[None]:

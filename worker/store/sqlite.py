@@ -8,12 +8,18 @@ that two of them queue for the write lock at their start and not in their middle
 import re
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from config.settings import Store as Choices
+
+WRITE: Final = {"clawback_read_only": False}
+READ: Final = {"clawback_read_only": True}
+LOOK: Final = READ
+ONCE: Final = WRITE
+"""How a transaction begins. One statement of ours is many for its driver, which makes one of each row."""
 
 
 def open_engine(url: URL, choices: Choices) -> Engine:
@@ -38,16 +44,6 @@ def open_engine(url: URL, choices: Choices) -> Engine:
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", _begin)
     return engine
-
-
-def transaction_options(*, read_only: bool) -> dict[str, Any]:
-    """Say how a transaction begins."""
-    return {"clawback_read_only": read_only}
-
-
-def statement_options() -> dict[str, Any]:
-    """Say how one of ours is a transaction: its driver makes as many of it as there are rows, and so as any other."""
-    return transaction_options(read_only=False)
 
 
 def without_waiting(_connection: Connection) -> AbstractContextManager[None]:

@@ -1,0 +1,100 @@
+"""What is sent to PostgreSQL without waiting is done in order, and refused as if each had been waited for.
+
+Real: PostgreSQL and its driver, connections that it ends. Double: nothing.
+"""
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import exc, func, select
+
+from tests.store.outbox_story import new_store
+from worker.store import bulk
+from worker.store import tables as t
+from worker.store.engine import Store, StoreUnavailable
+
+CUSTOMER = ("app", "user_id", "sequence")
+SEQUENCES = "SELECT user_id, sequence FROM customers WHERE app IN ? ORDER BY user_id"
+
+
+@pytest.fixture(name="store")
+def _store(emptied: str) -> Iterator[Store]:
+    opened = new_store(emptied)
+    yield opened
+    opened.close()
+
+
+def test_answers_are_those_of_the_moment_of_asking(store: Store):
+    """What is asked between two writes sees the first and not the second, even if it is read after the commit."""
+    with store.write() as connection:
+        before = bulk.ask(connection, SEQUENCES, ["acme"])
+        first = bulk.insert_absent(connection, t.customers, CUSTOMER, [("acme", "ann", 1)])
+        between = bulk.ask(connection, SEQUENCES, ["acme"])
+        bulk.upsert(connection, t.customers, CUSTOMER, [("acme", "ann", 2)])
+
+    assert [] == list(before)
+    assert 1 == first()
+    assert [("ann", 1)] == list(between)
+
+
+def test_what_sqlalchemy_writes_comes_after_what_was_sent(store: Store):
+    """A statement of SQLAlchemy's own sees what was sent before it, and its answer is there when it returns."""
+    with store.write() as connection:
+        bulk.insert(connection, t.customers, CUSTOMER, [("acme", "ann", 1), ("acme", "bob", 1)])
+        assert 2 == connection.execute(t.customers.update().values(sequence=7)).rowcount
+        connection.execute(t.customers.insert(), [{"app": "zeta", "user_id": u, "sequence": 0} for u in "xy"])
+        assert 4 == connection.execute(select(func.count()).select_from(t.customers)).scalar_one()
+
+
+def _twice(store: Store) -> None:
+    """Insert the same row two times."""
+    with store.write() as connection:
+        for _ in range(2):
+            bulk.insert(connection, t.customers, CUSTOMER, [("acme", "ann", 1)])
+
+
+def _break(store: Store) -> None:
+    """Break in the middle, with what cannot be written on its way."""
+    with store.write() as connection:
+        for _ in range(2):
+            bulk.insert(connection, t.customers, CUSTOMER, [("acme", "ann", 1)])
+        raise ZeroDivisionError
+
+
+def _lose(store: Store) -> None:
+    """Lose the connection in the middle."""
+    with store.write() as connection:
+        number = connection.execute(select(func.pg_backend_pid())).scalar_one()
+        with store.write() as other:
+            other.execute(select(func.pg_terminate_backend(number, 5000)))
+        list(bulk.ask(connection, SEQUENCES, ["acme"]))
+
+
+def _stored(store: Store) -> list[tuple[str, int]]:
+    with store.look() as connection:
+        return list(bulk.ask(connection, SEQUENCES, ["acme"]))
+
+
+def test_what_is_refused_last_commits_nothing(store: Store):
+    """A row that the database refuses is an error of the transaction, though nobody waited for its answer."""
+    with pytest.raises(exc.IntegrityError):
+        _twice(store)
+    assert [] == _stored(store)
+
+
+def test_a_mistake_of_ours_takes_back_what_was_sent(store: Store, caplog: pytest.LogCaptureFixture):
+    """Whatever breaks in the middle, nothing of the transaction stays, and the connection is as good as new."""
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            with pytest.raises(ZeroDivisionError):
+                _break(store)
+    assert [] == _stored(store)
+    assert [] == caplog.messages
+
+
+def test_a_connection_that_ends_in_the_middle(store: Store):
+    """It is an outage, and the next transaction has another connection."""
+    with pytest.raises(StoreUnavailable):
+        _lose(store)
+    assert [] == _stored(store)
