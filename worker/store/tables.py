@@ -15,6 +15,7 @@
 | attempts | one try of a delivery | delivery |
 | idempotency | the first answer to a POST with an Idempotency-Key | the API |
 | locks | who does what must run once | sweeper |
+| marks | one word about the whole: whose feed this is, how far back it goes | migration, pruning |
 
 Nothing here is of one database only: text, integers (64 bit), blobs. Times are Unix milliseconds (`*_ms`) or, where
 a resource shows them, Unix seconds (`*_at`). JSON is text that we wrote ourselves.
@@ -41,7 +42,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 """The migration that makes these tables."""
 
 metadata = MetaData(
@@ -278,6 +279,12 @@ subscribers = Table(
     Column("reason", Words),
     Column("origin", Words, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("environment", Words),
+    Column("rate_per_second", Float),
+    Column("changed_at", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("not_before_ms", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("failing_since_ms", BigInteger),
+    Column("missed_after", BigInteger),
     Index(None, "app"),
 )
 
@@ -296,6 +303,7 @@ deliveries = Table(
     Column("claimed_until_ms", BigInteger, nullable=False, default=0),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("finished_at_ms", BigInteger),
+    Column("retried_at_ms", BigInteger),
     _some("subscriber", "next_attempt_ms", where="status = 'pending'"),
     _some("subscriber", "app", "user_id", "sequence", where="status = 'pending'"),
     _some("subscriber", "next_attempt_ms", where="status = 'delivered'", name="ix_deliveries_delivered"),
@@ -332,4 +340,11 @@ locks = Table(
     Column("name", Words, primary_key=True),
     Column("holder", Words, nullable=False),
     Column("until_ms", BigInteger, nullable=False),
+)
+
+marks = Table(
+    "marks",
+    metadata,
+    Column("name", Words, primary_key=True),
+    Column("value", Words, nullable=False),
 )

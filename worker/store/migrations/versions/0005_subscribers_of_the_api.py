@@ -1,0 +1,29 @@
+"""What subscribers of the API need: environment, rate, rest after failures; and marks about the whole feed"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+# As in worker/store/tables.py.
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def upgrade() -> None:
+    # Columns without a value, or with a constant one: neither database rewrites a row for them.
+    op.add_column("subscribers", sa.Column("environment", TEXT, nullable=True))
+    op.add_column("subscribers", sa.Column("rate_per_second", sa.Float(), nullable=True))
+    op.add_column("subscribers", sa.Column("changed_at", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("subscribers", sa.Column("not_before_ms", sa.BigInteger(), nullable=False, server_default="0"))
+    op.add_column("subscribers", sa.Column("failing_since_ms", sa.BigInteger(), nullable=True))
+    op.add_column("subscribers", sa.Column("missed_after", sa.BigInteger(), nullable=True))
+    op.add_column("deliveries", sa.Column("retried_at_ms", sa.BigInteger(), nullable=True))
+    op.create_table(
+        "marks",
+        sa.Column("name", TEXT, nullable=False),
+        sa.Column("value", TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("name", name="pk_marks"),
+    )
