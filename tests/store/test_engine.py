@@ -242,7 +242,8 @@ def test_an_error_of_postgresql_quotes_nothing_that_was_stored(emptied: str):
 def test_a_server_that_ended_our_connections_costs_nothing(postgresql: Cluster, emptied: str):
     """Connections that died while nobody used them are replaced; one that dies in use is an outage."""
     store = Store(emptied)
-    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+    # Told to wait until they are gone: a server process that was only asked to end may still answer.
+    end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
     assert [] == names(store)
     with postgresql.connect() as connection:
         connection.execute(end, [emptied.rpartition("/")[2]])
