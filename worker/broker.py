@@ -5,8 +5,8 @@ an idle system acts on a notification within milliseconds, where Dramatiq's cons
 
 Keys of ours, for a namespace `clawback`:
 
-- `clawback-wake:<queue>`: a list of at most `WAKE_TOKENS` empty strings, one pushed after each enqueue and gone after
-  `WAKE_TTL_SECONDS`. A consumer that found its queue empty blocks on it. Losing it costs one poll, nothing else.
+- `clawback-wake:<queue>`: a list of at most `WAKE_TOKENS` empty strings, one pushed with each enqueue and gone after
+  `WAKE_TTL_SECONDS`. A consumer that took all there was blocks on it. Losing it costs one poll, nothing else.
 
 Keys of Dramatiq, only ever read here and only to count (legend: dramatiq/brokers/redis/dispatch.lua):
 
@@ -18,19 +18,20 @@ Keys of Dramatiq, only ever read here and only to count (legend: dramatiq/broker
 
 import json
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import redis
-from dramatiq import Broker, Consumer, Message, MessageProxy, Middleware, Worker
+from dramatiq import Broker, Consumer, MessageProxy, Middleware, Worker
 from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import AsyncIO, Retries, TimeLimit
 from redis.backoff import NoBackoff
+from redis.exceptions import NoScriptError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -65,7 +66,7 @@ def make_broker(settings: Settings, *, consumes: bool = False) -> RedisBroker:
         settings: with a broker URL that is not `embedded` any more (`worker/start.py: settle`).
         consumes: only workers look for dead consumers: the look is a `KEYS`, too dear for every request.
     """
-    return _WakingBroker(  # type: ignore[no-untyped-call]  # Dramatiq leaves its constructor untyped
+    return _WakingBroker(
         client=connect(settings.broker.url),
         namespace=settings.broker.namespace,
         heartbeat_timeout=HEARTBEAT_TIMEOUT_MS,
@@ -127,8 +128,6 @@ def _middleware() -> list[Middleware]:
         Retries(max_retries=3, min_backoff=1_000, max_backoff=30_000),
         # The event loop of async actors: opened before and closed after everything that may use it.
         _FastAsyncIO(),
-        # Wake-up, last: it tells of messages that are already there.
-        _WakeUp(),
     ]
 
 
@@ -143,16 +142,48 @@ class _FastAsyncIO(AsyncIO):
         set_event_loop_thread(thread)
 
 
-class _WakeUp(Middleware):
-    """Wake one waiting consumer after each message that is ready now."""
+class _WakingScript:
+    """Dramatiq's one script for everything, which also wakes a consumer where it puts a message that is ready now.
 
-    def after_enqueue(self, broker: Broker, message: Message[Any], delay: int | None) -> None:
-        if delay is None and isinstance(broker, _WakingBroker):
-            broker.wake(message.queue_name)
+    Both go out together, the message first: one round trip, and whoever is woken finds the message.
+    """
+
+    def __init__(self, script: Any, namespace: str) -> None:
+        self._script = script
+        self._namespace = namespace
+
+    def __call__(self, *, args: Sequence[Any], keys: Sequence[Any]) -> Any:
+        command, _, queue_name = args[:3]
+        if command != "enqueue" or queue_name != q_name(queue_name):
+            return self._script(args=args, keys=keys)
+        try:
+            return self._put(queue_name, args, keys)
+        except NoScriptError:  # the server was started again, or is another one
+            self._script.registered_client.script_load(self._script.script)
+            return self._put(queue_name, args, keys)
+
+    def _put(self, queue_name: str, args: Sequence[Any], keys: Sequence[Any]) -> Any:
+        wake = wake_key(self._namespace, queue_name)
+        with self._script.registered_client.pipeline(transaction=False) as pipe:
+            pipe.evalsha(self._script.sha, len(keys), *keys, *args)
+            pipe.rpush(wake, "").ltrim(wake, -WAKE_TOKENS, -1).expire(wake, WAKE_TTL_SECONDS)
+            put, *_ = pipe.execute(raise_on_error=False)  # without a wake-up, the next poll finds the message
+        if isinstance(put, Exception):
+            raise put
+        return put
+
+
+def wake_key(namespace: str, queue_name: str) -> str:
+    """Name the list that consumers of a queue wait on."""
+    return f"{namespace}-wake:{queue_name}"
 
 
 class _WakingBroker(RedisBroker):
     """Dramatiq's Redis broker, whose consumers are woken instead of sleeping longer and longer."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)  # type: ignore[no-untyped-call]  # Dramatiq leaves it untyped
+        self.scripts["dispatch"] = _WakingScript(self.scripts["dispatch"], self.namespace)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         if queue_name != q_name(queue_name):
@@ -164,22 +195,9 @@ class _WakingBroker(RedisBroker):
         super().close()
         self.client.close()
 
-    def wake(self, queue_name: str) -> None:
-        """Wake one consumer of a queue, as far as the broker is there to do it."""
-        key = self._wake_key(queue_name)
-        client: Any = self.client
-        try:
-            with client.pipeline(transaction=False) as pipe:
-                pipe.rpush(key, "").ltrim(key, -WAKE_TOKENS, -1).expire(key, WAKE_TTL_SECONDS).execute()
-        except redis.RedisError:
-            pass  # the next poll finds the message
-
     def wait(self, queue_name: str) -> None:
         """Wait until something came to a queue, or for an idle poll's time."""
-        self.client.blpop([self._wake_key(queue_name)], timeout=IDLE_SECONDS_MAX)
-
-    def _wake_key(self, queue_name: str) -> str:
-        return f"{self.namespace}-wake:{queue_name}"
+        self.client.blpop([wake_key(self.namespace, queue_name)], timeout=IDLE_SECONDS_MAX)
 
 
 class _WokenConsumer(Consumer):
@@ -191,16 +209,23 @@ class _WokenConsumer(Consumer):
         self._prefetch = prefetch
         self._inner = inner
         self._room = threading.Event()
+        self._took_all = False
 
     def __next__(self) -> MessageProxy | None:
         if not self._has_room():
             return None
         with _as_connection_closed():
-            message: MessageProxy | None = next(self._inner)
-            if message is None:
-                # There was room, so it did ask, and the queue was empty.
-                self._broker.wait(self._queue_name)
+            message: MessageProxy | None = next(self._inner) if self._inner.message_cache else self._fetch()
             return message
+
+    def _fetch(self) -> MessageProxy | None:
+        """Ask for as many as there is room for; where the last time brought fewer, there is nothing until one comes."""
+        if self._took_all:
+            self._broker.wait(self._queue_name)
+        room = self._prefetch - self._inner.outstanding_message_count
+        message: MessageProxy | None = next(self._inner)
+        self._took_all = len(self._inner.message_cache) + (message is not None) < room
+        return message
 
     def ack(self, message: MessageProxy) -> None:
         with _as_connection_closed():

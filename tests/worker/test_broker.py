@@ -12,7 +12,7 @@ from dramatiq.brokers.redis import RedisBroker
 
 from config.settings import Settings
 from tests.services import on_valkey, valkey
-from worker.broker import NOTIFICATIONS, connect, make_broker, queue_depths
+from worker.broker import NOTIFICATIONS, connect, make_broker, queue_depths, wake_key
 from worker.queue import BrokerQueue
 
 __all__ = ["on_valkey", "valkey"]
@@ -97,6 +97,48 @@ def test_message_that_nobody_was_woken_for_is_found(station, hints):
     plain.client.close()
 
 
+def test_hint_wakes_a_server_that_knows_no_script_any_more(station, hints):
+    """A server that was started again has forgotten scripts; the next hint is put and wakes as ever."""
+    hints.put_notifications(["ntf_1"])
+    station.wait(1)
+    hints.broker.client.script_flush()
+
+    hints.put_notifications(["ntf_2"])
+    station.wait(1, seconds=5.0)
+
+    assert ["ntf_1", "ntf_2"] == [one for _, one in station.seen]
+
+
+def test_hint_that_waits_for_its_time_wakes_nobody(on_valkey, hints):
+    """A delayed message is nothing to do now: its own consumer looks when its time has come."""
+    hints.broker.enqueue(dramatiq.Message(NOTIFICATIONS, "process", (["ntf_1"],), {}, {}), delay=60_000)
+
+    assert [] == hints.broker.client.keys(f"{on_valkey.broker.namespace}-wake:*")
+
+
+def test_consumer_that_took_all_asks_again_only_when_woken(on_valkey, hints):
+    """After fewer than it has room for, a consumer waits for the next hint before it asks."""
+    consumer = hints.broker.consume(NOTIFICATIONS, prefetch=4)
+    hints.put_notifications(["ntf_1"])
+    assert next(consumer) is not None
+    hints.broker.client.delete(wake_key(on_valkey.broker.namespace, NOTIFICATIONS))
+    fetches = fetched(hints)
+
+    waiting = threading.Thread(target=next, args=(consumer,))
+    waiting.start()
+    while not hints.broker.client.info("clients")["blocked_clients"]:
+        time.sleep(0.001)
+
+    assert fetches == fetched(hints)
+    waiting.join()
+
+
+def fetched(hints: BrokerQueue) -> int:
+    """Count how often the server ran a script so far."""
+    stats: Any = hints.broker.client.info("commandstats")
+    return int(stats["cmdstat_evalsha"]["calls"])
+
+
 def connect_like(station: Station) -> redis.Redis:
     """Connect to the station's server once more."""
     path = station.broker.client.connection_pool.connection_kwargs["path"]
@@ -109,7 +151,7 @@ def test_wake_ups_are_bounded(on_valkey):
     for number in range(100):
         queue.put_notifications([f"ntf_{number}"])
 
-    key = f"{on_valkey.broker.namespace}-wake:{NOTIFICATIONS}"
+    key = wake_key(on_valkey.broker.namespace, NOTIFICATIONS)
     assert 16 == queue.broker.client.llen(key)
     assert 0 < queue.broker.client.ttl(key) <= 5
     queue.close()
