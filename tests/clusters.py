@@ -8,6 +8,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import psycopg
+
+from tests import cluster_guard
 
 DEBIAN: Final = Path("/usr/lib/postgresql")
 """Debian keeps these programs off the PATH, one directory per major version."""
@@ -61,6 +64,7 @@ class Cluster:
     port: int = 0
     settings: tuple[str, ...] = ()
     _process: subprocess.Popen[bytes] | None = None
+    _guard: subprocess.Popen[bytes] | None = None
     _wiped: list[str] = field(default_factory=list)
 
     @classmethod
@@ -73,6 +77,7 @@ class Cluster:
         programs = find_programs()
         # Not below pytest's own directory, which whoever we become may not enter.
         cluster = cls(programs, Path(tempfile.mkdtemp(prefix="clawback-postgresql-")), settings=settings)
+        cluster._guard = _guard(cluster.home)
         try:
             cluster._initialize()
             cluster.start()
@@ -125,6 +130,9 @@ class Cluster:
         """Stop it, and remove its files."""
         self.stop(mode="immediate")
         shutil.rmtree(self.home)
+        if self._guard is not None:
+            self._guard.communicate()  # the end of its line; it finds nothing left
+            self._guard = None
 
     def _initialize(self) -> None:
         (self.home / "password").write_text(PASSWORD)
@@ -174,6 +182,12 @@ class Cluster:
 
     def _log(self) -> str:
         return (self.home / "log").read_text("utf-8", errors="replace")
+
+
+def _guard(home: Path) -> subprocess.Popen[bytes]:
+    """Have somebody clear up behind us who outlives a SIGKILL of us, and of our session."""
+    script = [sys.executable, "-I", "-S", cluster_guard.__file__, str(home)]
+    return subprocess.Popen(script, stdin=subprocess.PIPE, start_new_session=True)
 
 
 def _account() -> pwd.struct_passwd | None:
