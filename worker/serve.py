@@ -15,7 +15,7 @@ from aiohttp import web
 from dramatiq.brokers.redis import RedisBroker
 
 from config.settings import Settings
-from worker import bootstrap
+from worker import bootstrap, garbage
 from worker.broker import make_broker, queue_depths
 from worker.control import Control
 from worker.fetch import HttpFetch
@@ -57,6 +57,8 @@ async def _serve(settings: Settings, control: Control, *, share_port: bool) -> N
         addresses = {"url": await _listen(public, server.host, server.port, share_port=share_port)}
         if admin is not None:
             addresses["admin_url"] = await _listen(admin, server.host, server.admin_port, share_port=share_port)
+        garbage.leave_out_what_is_there()
+        garbage.look_as_usual()
         control.stop_with_parent()
         control.ready(**{"admin_url": addresses["url"], **addresses})
         log.info("serve.started", **addresses)

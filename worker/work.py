@@ -5,7 +5,6 @@ worker, its rows to the sweeper.
 """
 
 import ctypes
-import gc
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ import structlog
 from dramatiq import Worker
 
 from config.settings import Settings
-from worker import bootstrap
+from worker import bootstrap, garbage
 from worker.actors import declare
 from worker.broker import make_broker
 from worker.control import Control
@@ -32,8 +31,6 @@ TIDY_EVERY_SECONDS = 3600.0
 STOP_GRACE_SECONDS = 20.0
 M_ARENA_MAX = -8
 """Its number in malloc.h."""
-GARBAGE_MIN = 20_000
-"""So many more objects made than freed before Python looks for circles: a few sets' worth, about ten megabytes."""
 
 
 def work(settings: Settings, control: Control) -> None:
@@ -61,13 +58,9 @@ def work(settings: Settings, control: Control) -> None:
 
 
 def spare_collector() -> None:
-    """Have Python look for circles seldom: what a set of notifications makes is freed when it is done, without that.
-
-    What is there now stays, and is not looked through again (https://docs.python.org/3/library/gc.html#gc.freeze).
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_MIN)
+    """Have Python look for circles seldom: what a set of notifications makes is freed when it is done, without that."""
+    garbage.leave_out_what_is_there()
+    garbage.look_seldom()
 
 
 def share_heap() -> None:

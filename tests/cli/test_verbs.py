@@ -8,6 +8,7 @@ import click
 import pytest
 
 from tests.cli.processes import clawback
+from worker import garbage
 from worker.cli import VERBS
 from worker.cli import clawback as group
 
@@ -51,6 +52,19 @@ def test_version_is_instant():
     assert set() == slow & set(modules.split())
 
 
+def test_a_start_does_not_look_through_its_imports():
+    """While a verb starts, Python looks for garbage seldom; a process that is ready leaves out what is there."""
+    program = (
+        "import gc\nfrom worker import garbage\nfrom worker.cli import main\n"
+        "try: main(['version'])\nexcept SystemExit: print(gc.get_threshold()[0])\n"
+        "garbage.leave_out_what_is_there()\ngarbage.look_as_usual()\n"
+        "print(gc.get_threshold() == garbage.USUAL, gc.get_freeze_count() > 0)"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert [str(garbage.SELDOM), "True True"] == printed.splitlines()[1:]
+
+
 @pytest.mark.parametrize("verb", ["run", "serve --processes 2", "work --processes 2"])
 def test_supervisor_imports_only_what_it_runs(verb):
     """Before a supervisor starts its children, it has imported nothing that only they, or a migration, need."""
@@ -58,9 +72,19 @@ def test_supervisor_imports_only_what_it_runs(verb):
     program = f"import sys, {module}, worker.cli.common, worker.start, config.load; print(*sys.modules)"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
-    assert set() == {"aiohttp", "alembic", "cryptography", "dramatiq", "prometheus_client", "redis"} & set(
-        printed.split()
+    slow = {"aiohttp", "alembic", "cryptography", "dramatiq", "prometheus_client", "redis", "rich"}
+    assert set() == slow & set(printed.split())
+
+
+def test_services_import_nothing_that_only_people_look_at():
+    """What writes lines for machines imports nothing that draws on terminals; who needs that finds it all the same."""
+    program = (
+        "import sys, worker.cli.serve, worker.cli.work, worker.serve, worker.work; print('rich' in sys.modules)\n"
+        "import rich.console; print('rich' in sys.modules)"
     )
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert ["False", "True"] == printed.split()
 
 
 @pytest.mark.parametrize(

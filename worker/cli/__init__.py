@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from worker import garbage
+
 VERBS: Mapping[str, tuple[str, str]] = {
     "run": ("worker.cli.run", "Start everything here: broker, endpoint, workers."),
     "serve": ("worker.cli.serve", "Start the endpoint and the API alone."),
@@ -77,6 +79,7 @@ def clawback() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one verb and exit with its code. Whatever it writes is for this user alone: receipts, secrets, keys."""
     os.umask(0o077)
+    garbage.look_seldom()
     sys.exit(run(arguments))
 
 
