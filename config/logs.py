@@ -20,6 +20,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger  # noqa: E402 -
 if _WITHOUT_RICH:
     del sys.modules["rich"]
 
+from config.lines import Lines
+
 NEVER_LOGGED = frozenset(
     {"authorization", "body", "certificate", "email", "payload", "purchase_token", "receipt", "secret", "token"}
 )
@@ -37,6 +39,7 @@ def configure_logs(stream: TextIO | None = None, *, level: int = logging.INFO, a
         as_json: None: unless the stream is a terminal.
     """
     stream = stream or sys.stderr
+    lines = Lines(stream)
     machine = not stream.isatty() if as_json is None else as_json
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -48,7 +51,7 @@ def configure_logs(stream: TextIO | None = None, *, level: int = logging.INFO, a
     structlog.configure(
         processors=[*shared, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(stream),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
     _join_standard_library(stream, shared, finish)

@@ -1,0 +1,116 @@
+"""Lines of the log are all there, whole and in their order, however many turns and threads they come from.
+
+Real: event loops, threads, structlog. Double: the stream is in memory and notes each write.
+"""
+
+import asyncio
+import io
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from config.lines import Lines
+
+SAID = st.lists(st.tuples(st.sampled_from(["info", "warning", "turn"]), st.text("abc", min_size=1)), max_size=20)
+
+
+class Stream(io.StringIO):
+    """A stream that knows how often it was written to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def write(self, text: str) -> int:
+        """Count, and write."""
+        self.writes += 1
+        return super().write(text)
+
+
+@pytest.fixture
+def stream() -> Stream:
+    """Write into memory."""
+    return Stream()
+
+
+async def test_news_of_one_turn_are_one_write(stream):
+    """Nothing is written within the turn, and all of it at once when the next one begins."""
+    lines = Lines(stream)
+    lines.info("accepted")
+    lines.info("accepted again")
+    assert 0 == stream.writes
+    await asyncio.sleep(0)
+
+    assert ("accepted\naccepted again\n", 1) == (stream.getvalue(), stream.writes)
+
+
+async def test_what_is_louder_is_written_now_behind_what_came_before(stream):
+    """A warning does not wait, and does not overtake; nothing is written twice."""
+    lines = Lines(stream)
+    lines.info("accepted")
+    lines.warning("rejected")
+    assert "accepted\nrejected\n" == stream.getvalue()
+    await asyncio.sleep(0)
+
+    assert 1 == stream.writes
+
+
+def test_without_an_event_loop_nothing_waits(stream):
+    """A command, and a thread without a loop, write at once."""
+    Lines(stream).info("migrated")
+
+    assert "migrated\n" == stream.getvalue()
+
+
+def test_a_loop_that_ended_too_soon_holds_nothing_back(stream):
+    """What waited for a turn that never came is written with the next line, on whichever loop or none."""
+    lines = Lines(stream)
+    for _ in range(2):
+        loop = asyncio.new_event_loop()
+        loop.call_soon(lines.info, "accepted")
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        loop.close()
+    lines.info("stopped")
+
+    assert "accepted\naccepted\nstopped\n" == stream.getvalue()
+
+
+@given(said=SAID)
+def test_every_line_is_there_once_and_in_its_place(said):
+    """However loud lines are and wherever a turn ends between them, they come out as they were said."""
+    stream = Stream()
+    lines = Lines(stream)
+
+    async def go() -> None:
+        for how, line in said:
+            await asyncio.sleep(0) if how == "turn" else getattr(lines, how)(line)
+        await asyncio.sleep(0)
+
+    asyncio.run(go())
+
+    assert [line for how, line in said if how != "turn"] == stream.getvalue().splitlines()
+
+
+async def test_lines_of_many_threads_are_whole_and_all_there(stream):
+    """Threads beside a loop lose nothing and tear nothing apart."""
+    lines = Lines(stream)
+    expected = sorted(f"{name} {number}" for name in "abcd" for number in range(200))
+
+    def say(name: str) -> None:
+        for number in range(200):
+            (lines.info if number % 2 else lines.warning)(f"{name} {number}")
+
+    threads = [threading.Thread(target=say, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for number in range(200):
+        lines.info(f"d {number}")
+        await asyncio.sleep(0)
+    for thread in threads:
+        thread.join()
+    await asyncio.sleep(0)
+
+    assert expected == sorted(stream.getvalue().splitlines())
