@@ -42,7 +42,8 @@ def parse(raw: bytes) -> Any:
         raise Malformed("not_utf8") from None
     except (ValueError, RecursionError):
         raise Malformed("not_json") from None
-    if b"\x00" in raw or _SUSPICIOUS.search(raw):
+    # The first two are found at once where there are none; what looks closer does not.
+    if b"\x00" in raw or (b"\\" in raw and _SUSPICIOUS.search(raw)):
         _refuse_unstorable(value)
     return value
 
@@ -61,11 +62,16 @@ def _limit_depth(raw: bytes) -> None:
     Without a loop of ours over the brackets: a mebibyte of them, which anybody may send, held up everybody else for
     most of a second.
     """
-    if raw.count(b"{") + raw.count(b"[") <= MAX_DEPTH:
+    if _count(raw, b"{") + _count(raw, b"[") <= MAX_DEPTH:
         return
     steps = _STRING.sub(b"", raw).translate(_STEPS, _NO_BRACKETS)
     if max(accumulate(memoryview(steps).cast("b")), default=0) > MAX_DEPTH:
         raise Malformed("too_deep")
+
+
+def _count(raw: bytes, character: bytes) -> int:
+    """Count a rare character: `bytes.count` looks at each byte by itself, and takes ten times as long."""
+    return len(raw) - len(raw.replace(character, b""))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
