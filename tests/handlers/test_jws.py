@@ -57,7 +57,10 @@ def test_a_token_has_three_segments(token):
         jws.split(token, LONG)
 
 
-@pytest.mark.parametrize("text", ["a", "YQ=", "YQ==", "Y Q", "YQ\n", "Y+Q/", "YR", "Y§", "YQ\x00", "\u0661\u0661"])
+@pytest.mark.parametrize(
+    "text",
+    ["a", "YQ=", "YQ==", "Y=QA", "Y Q", "YQ\n", "Y+Q/", "YR", "Y§", "YQ\x00", "\u0661\u0661", "\ud800A"],
+)
 def test_base64url_has_one_spelling(text):
     """Padding, white space, the other alphabet, other digits and unused bits that are set are all refused."""
     with pytest.raises(Malformed, match="not_base64url"):
