@@ -295,6 +295,25 @@ def _record(store: Store, ended: Attempt) -> Any:
     return store.change(lambda connection: record(connection, [ended], NOW_MS))
 
 
+def test_two_that_take_in_the_same_in_another_order(at: Desk, others: ThreadPoolExecutor):
+    """Two that are told the same, each in an order of its own, wait for each other and never in a circle."""
+    rows = {each.id: Inbox(at.store, at.queue)._row(each) for each in map(arrival, range(3))}
+    first, middle, last = sorted(rows)
+
+    def take_in(ids: tuple[str, ...]) -> set[str]:
+        with at.store.write_once() as connection:
+            return set(inbox.insert_absent(connection, [rows[each] for each in ids]))
+
+    with at.store.write() as holder:
+        list(inbox.insert_absent(holder, [rows[middle]]))
+        taking = [others.submit(take_in, order) for order in ((last, middle, first), (first, middle, last))]
+        assert waits(at, count=2)
+    new = [each.result(WAITING_SECONDS_MAX) for each in taking]
+
+    assert {first, last} == new[0] | new[1]
+    assert not new[0] & new[1]
+
+
 def test_a_deadlock_is_done_again(at: Desk, others: ThreadPoolExecutor):
     """Two that wait for each other in a circle: the server breaks one off, and that one is done again."""
     with at.store.write() as connection:

@@ -19,7 +19,6 @@ LOOKING_UP = "looking_up:"
 # Each is looked up by its id and judged then: the empty text keeps the planner from the index of what is accepted, in
 # which statistics expect next to nothing, and a storm has put everything.
 _ACCEPTED = "status || '' = 'accepted'"
-_DEFAULTS = {"attempts": 0, "retry_at_ms": 0, "stations": "{}"}
 _STORED = f"""
     SELECT id, app, platform, notification_id, type, body, headers, received_at_ms, attempts, stations
     FROM notifications WHERE id IN ? AND {_ACCEPTED} ORDER BY received_at_ms, id"""  # noqa: S608 - texts of our own
@@ -68,21 +67,22 @@ class Claimed:
 
 
 def insert_absent(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
-    """Insert what is not there yet, in one statement.
+    """Insert what is not there yet, in one statement and in the order of the ids.
+
+    Two that insert the same rows wait for each other row by row; each in its own order, they would do so in a circle.
 
     Args:
         connection: a transaction.
-        rows: values for the columns of `notifications`; `id` is made from the identity.
+        rows: values for the same columns of `notifications`; `id` is made from the identity.
 
     Returns:
         The ids that are new. The others were accepted before: a platform repeats itself.
     """
     if not rows:
         return ()
-    names = tuple({**_DEFAULTS, **rows[0]})
-    values = itemgetter(*names)
-    complete = [values({**_DEFAULTS, **row}) for row in rows]
-    return bulk.insert_new(connection, notifications, names, complete)
+    names = tuple(rows[0])
+    in_order = map(itemgetter(*names), sorted(rows, key=itemgetter("id")))
+    return bulk.insert_new(connection, notifications, names, list(in_order))
 
 
 def load(connection: Connection, ids: Iterable[str]) -> list[Stored]:
