@@ -188,6 +188,9 @@ def _installed(
 
 
 def surroundings() -> dict[str, str]:
-    """Give the environment without another installation's choices, and with this working tree first."""
-    foreign = ("CLAWBACK_", "PROMETHEUS_")
+    """Give the environment without another installation's choices, and with this working tree first.
+
+    A warm machine has compiled what it starts: whoever forbids that would measure Python's compiler.
+    """
+    foreign = ("CLAWBACK_", "PROMETHEUS_", "PYTHONDONTWRITEBYTECODE")
     return {**{k: v for k, v in os.environ.items() if not k.startswith(foreign)}, "PYTHONPATH": str(ROOT)}
