@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 SETTINGS := PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-fast test-long fuzz bench lint types contracts format cover cover-core lock \
-  image clean
+.PHONY: help install run demo test test-fast test-long fuzz bench lint types contracts format cover cover-core events \
+  lock image clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ CORE_COVERAGE := 100
 cover-core:
 	@$(BIN)/coverage report --include="handlers/*,schemas/*" --fail-under=$(CORE_COVERAGE) >$(VENV)/core.txt || \
 	  { cat $(VENV)/core.txt; echo "Every line and branch of handlers and schemas needs a test that reaches it."; exit 1; }
+
+events: $(VENV)/.development ## Write docs/events anew, from the schemas and samples of the code
+	$(BIN)/python -m tests.wire
 
 lock: ## Pin every dependency again, with hashes and without addresses
 	@command -v uv >/dev/null || { echo "make lock needs uv: pipx install uv"; exit 1; }

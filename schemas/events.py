@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from pydantic import Field
+
 from schemas.resources import (
     Balance,
     Customer,
@@ -48,7 +50,7 @@ class EntitlementEvent(Event):
     """Somebody may use something from now on, or no longer, or longer."""
 
     customer: Customer
-    sequence: int
+    sequence: int = Field(description="Per customer, from 1, gapless")
     data: EntitlementData
 
 
@@ -62,7 +64,7 @@ class BalanceEvent(Event):
     """Units of a consumable are taken from a balance, or given back to it."""
 
     customer: Customer
-    sequence: int
+    sequence: int = Field(description="Per customer, from 1, gapless")
     data: BalanceData
 
 

@@ -29,15 +29,15 @@ class Purchase(Noun):
     original_purchase_id: str | None = Field(default=None, description="What its renewals share with it")
     product_id: str | None = None
     kind: ProductKind | None = None
-    user_id: str | None = None
-    quantity: int | None = None
+    user_id: str | None = Field(default=None, description="The app's own id of the user; null: nobody said whose it is")
+    quantity: int | None = Field(default=None, description="Pieces, or seats")
     amount: int | None = Field(default=None, description="Paid, in minor units")
     amount_refunded: int = Field(default=0, description="Gone back so far, as far as amounts are known")
     units: int | None = Field(default=None, description="Consumables: how many units it was worth")
     units_clawed_back: int = Field(default=0, description="Consumables: how many of them its refunds took back")
-    currency: str | None = None
-    purchased_at: int | None = None
-    expires_at: int | None = None
+    currency: str | None = Field(default=None, description="ISO 4217, lower case")
+    purchased_at: int | None = Field(default=None, description="Unix seconds")
+    expires_at: int | None = Field(default=None, description="What was paid for lasts to here; null: no known end")
     lapses_at: int | None = Field(
         default=None, description="When it ends without another word: `expires_at`, or later if it may be renewed late"
     )
@@ -57,17 +57,17 @@ class Refund(Noun):
     app: str
     platform: PlatformName
     environment: Environment
-    platform_refund_id: str
+    platform_refund_id: str = Field(description="The platform's id of it; where it gives none, one of ours")
     charge_id: str = Field(description="Our id of the purchase")
     charge: Purchase | None = Field(default=None, description="Only with `include=charge`")
-    user_id: str | None = None
-    amount: int | None = None
+    user_id: str | None = Field(default=None, description="Through the purchase; null: nobody knows whose it is")
+    amount: int | None = Field(default=None, description="In minor units")
     amount_source: AmountSource = "unknown"
-    currency: str | None = None
+    currency: str | None = Field(default=None, description="ISO 4217, lower case")
     scope: RefundScope = "unknown"
     status: RefundStatus
     type: RefundType = "refund"
-    reason: str | None = None
+    reason: str | None = Field(default=None, description="In the platform's words")
     description: str | None = None
     quantity: int | None = Field(default=None, description="How many of several went back, where that is known")
     reference: str | None = None
@@ -80,8 +80,8 @@ class Refund(Noun):
     )
     failed_reason: str | None = Field(default=None, description="Why it failed; `declined`: the request was refused")
     failed_at: int | None = None
-    created_at: int
-    updated_at: int
+    created_at: int = Field(description="Unix seconds, by the platform's clock")
+    updated_at: int = Field(description="Unix seconds, by the platform's clock")
 
 
 class Entitlement(Noun):
@@ -91,13 +91,13 @@ class Entitlement(Noun):
     app: str
     environment: Environment
     user_id: str
-    key: str
-    active: bool
+    key: str = Field(description="Its name in the configuration")
+    active: bool = Field(description="The answer: whether the user may use it")
     status: EntitlementStatus
-    reason: str | None = None
+    reason: str | None = Field(default=None, description="Why it is not active")
     expires_at: int | None = Field(default=None, description="None: no known end")
     purchases: tuple[str, ...] = Field(default=(), description="Our ids of the purchases behind it, newest first")
-    updated_at: int
+    updated_at: int = Field(description="Unix seconds, by the platform's clock")
 
 
 class Cause(Noun):
@@ -106,8 +106,8 @@ class Cause(Noun):
     platform: PlatformName | None = None
     notification_id: str | None = Field(default=None, description="The platform's own id of the notification")
     notification: str | None = Field(default=None, description="Our id of it, `ntf_…`")
-    type: str | None = None
-    rule: str | None = None
+    type: str | None = Field(default=None, description="The platform's word for what happened")
+    rule: str | None = Field(default=None, description="The rule that decided")
 
 
 class Customer(Noun):
@@ -137,13 +137,17 @@ class EventData(Noun):
 class Event(Noun):
     """One thing the app's backends are told, exactly once per change, at least once per subscriber."""
 
-    id: str = Field(description="`evt_…`, stable over every retry")
+    id: str = Field(
+        description="`evt_…`, stable over every retry", json_schema_extra={"pattern": "^evt_[0-9A-Za-z_]+$"}
+    )
     type: str
-    timestamp: str = Field(description="ISO 8601 with milliseconds")
+    timestamp: str = Field(
+        description="When it was told: ISO 8601, UTC, with milliseconds", json_schema_extra={"format": "date-time"}
+    )
     app: str
     environment: Environment
-    customer: Customer | None = None
-    sequence: int | None = Field(default=None, description="Per customer, from 1, gapless")
+    customer: Customer | None = Field(default=None, description="Null: nobody knows whose purchase it is")
+    sequence: int | None = Field(default=None, description="Per customer, from 1, gapless; null without a customer")
     data: EventData
 
 
