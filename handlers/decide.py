@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from config.settings import App
 from handlers import ids
 from handlers.announce import Change, balance_changes, entitlement_change, purchase_behind, refund_changes
+from handlers.brief import brief
 from handlers.causes import by_money
 from handlers.clusters import in_platform_order
 from handlers.entitlements import standing
@@ -254,9 +255,9 @@ def _event(type_: str, news: _News, entry: Entry, cause: Cause, sequence: int | 
         customer=_customer(user_id=user_id) if user_id else None,
         sequence=sequence,
         data=_data(
-            entitlement=news.entitlement,
-            refund=news.refund,
-            purchase=news.purchase,
+            entitlement=news.entitlement and brief(news.entitlement),
+            refund=news.refund and brief(news.refund),
+            purchase=news.purchase and brief(news.purchase),
             balance=news.balance,
             cause=cause,
         ),

@@ -9,6 +9,7 @@ from typing import Final
 
 from pydantic import Field
 
+from schemas.base import Noun
 from schemas.resources import (
     Balance,
     Customer,
@@ -20,6 +21,18 @@ from schemas.resources import (
     Refund,
     RefundStatus,
 )
+
+PURCHASES_MAX: Final = 100
+ALIASES_MAX: Final = 20
+TEXT_CHARACTERS_MAX: Final = 300
+"""How much an event shows of what can grow: with that it stays below the 20 kB that Standard Webhooks advises."""
+
+BOUNDS: Final[Mapping[type[Noun], Mapping[str, int]]] = {
+    Entitlement: {"purchases": PURCHASES_MAX, "reason": TEXT_CHARACTERS_MAX},
+    Refund: {"reason": TEXT_CHARACTERS_MAX, "description": TEXT_CHARACTERS_MAX, "failed_reason": TEXT_CHARACTERS_MAX},
+    Purchase: {"aliases": ALIASES_MAX, "access_reason": TEXT_CHARACTERS_MAX},
+}
+"""Lists and texts of resources that are longer elsewhere than in an event."""
 
 
 class EntitlementData(EventData):

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from schemas.events import EVENT_TYPES, MoneyEvent
+from schemas.events import BOUNDS, EVENT_TYPES, MoneyEvent
 
 Json = dict[str, Any]
 
@@ -46,8 +46,17 @@ def payload_of(event_type: str, *, ref: str = LOCAL_REF) -> tuple[Json, Json]:
     shape["properties"]["data"] = data = shared.pop(shape["properties"]["data"]["$ref"].rpartition("/")[2])
     shape["properties"]["type"] = {"const": event_type, "type": "string"}
     shared["Refund"]["properties"]["charge"] = _CHARGE
+    _bound(shared)
     _narrow(data["properties"], event_type)
     return {"title": event_type, **shape, "description": kind.says}, shared
+
+
+def _bound(shared: Json) -> None:
+    """Say how much at most an event shows of what can grow."""
+    for noun, bounds in BOUNDS.items():
+        fields = shared.get(noun.__name__, {}).get("properties", {})
+        for name in fields.keys() & bounds.keys():
+            fields[name]["maxItems" if fields[name]["type"] == "array" else "maxLength"] = bounds[name]
 
 
 def _narrow(properties: Json, event_type: str) -> None:
