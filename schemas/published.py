@@ -4,11 +4,14 @@ What may change and what may not stands in docs/events. Every field is there in 
 apply; a receiver must expect fields, words and types that it does not know.
 """
 
+from copy import deepcopy
+from functools import lru_cache
 from typing import Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema
 
 from schemas.events import BOUNDS, EVENT_TYPES, MoneyEvent
+from schemas.resources import Event
 
 Json = dict[str, Any]
 
@@ -41,7 +44,7 @@ def payload_of(event_type: str, *, ref: str = LOCAL_REF) -> tuple[Json, Json]:
         ref: where the resources are found, with `{model}` for the name.
     """
     kind = EVENT_TYPES[event_type]
-    shape = kind.shape.model_json_schema(ref_template=ref, schema_generator=_Generator, mode="serialization")
+    shape = deepcopy(_written(kind.shape, ref))
     shared: Json = shape.pop("$defs")
     shape["properties"]["data"] = data = shared.pop(shape["properties"]["data"]["$ref"].rpartition("/")[2])
     shape["properties"]["type"] = {"const": event_type, "type": "string"}
@@ -49,6 +52,12 @@ def payload_of(event_type: str, *, ref: str = LOCAL_REF) -> tuple[Json, Json]:
     _bound(shared)
     _narrow(data["properties"], event_type)
     return {"title": event_type, **shape, "description": kind.says}, shared
+
+
+@lru_cache(maxsize=8)
+def _written(shape: type[Event], ref: str) -> Json:
+    """Write what several types have in common; it takes long enough to be done once."""
+    return shape.model_json_schema(ref_template=ref, schema_generator=_Generator, mode="serialization")
 
 
 def _bound(shared: Json) -> None:

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from worker.runtime import Runtime
 from worker.web import (
+    asyncapi,
     auth,
     customers,
     events,
@@ -36,7 +37,9 @@ API: tuple[Route, ...] = (
     *notifications.ROUTES,
 )
 
-ROUTES: tuple[Route, ...] = (ingest.ROUTE, *API, health.LIVE, health.READY, scrape.ROUTE)
+EVENTS = asyncapi.serving(API)
+
+ROUTES: tuple[Route, ...] = (ingest.ROUTE, *API, EVENTS, health.LIVE, health.READY, scrape.ROUTE)
 """Everything that is served, in the order of the document, which is one more."""
 
 LINGER_SECONDS = 2.0
@@ -114,7 +117,7 @@ def _administer(app: web.Application, depths: scrape.Depths) -> None:
     app[scrape.DEPTHS] = depths
     app.cleanup_ctx.append(events.watching)
     app.on_shutdown.append(events.let_go)
-    mount(app, [*API, health.READY, scrape.ROUTE, openapi.serving(ROUTES)])
+    mount(app, [*API, EVENTS, health.READY, scrape.ROUTE, openapi.serving(ROUTES)])
 
 
 class _WireLog(logging.Logger):

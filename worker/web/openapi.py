@@ -87,6 +87,11 @@ def serving(routes: Iterable[Route]) -> Route:
     return route
 
 
+def parameters_of(model: type[BaseModel]) -> list[Json]:
+    """Write a query model as parameters, for whoever describes a route elsewhere."""
+    return _Schemas().parameters(model)
+
+
 class _Schemas:
     """The components, gathered while routes refer to them."""
 
