@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from config.platforms import Amazon, Apple, Google
 from config.problems import Problem
-from config.settings import App, Settings, Subscriber
+from config.settings import App, Settings, Store, Subscriber
 
 APP_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """An app's name is a segment of its webhook address."""
@@ -16,6 +16,8 @@ TOPIC_ARN = re.compile(r"arn:aws(-[a-z]+)*:sns:[a-z]{2}(-[a-z]+)+-\d+:\d{12}:[A-
 """https://docs.aws.amazon.com/sns/latest/dg/sns-create-topic.html"""
 SUBSCRIPTION = re.compile(r"projects/[^/\s]+/subscriptions/[^/\s]+")
 """https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions"""
+ENCRYPTION_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
+"""https://github.com/fernet/spec/blob/master/Spec.md: 32 bytes."""
 SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret starts with
 SECRET_BYTES_MIN = 24
 """Standard Webhooks asks for 24 to 64 random bytes: https://github.com/standard-webhooks/standard-webhooks"""
@@ -28,6 +30,7 @@ LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 def problems(settings: Settings) -> Iterator[Problem]:
     """Find what makes a well-typed configuration unusable."""
     yield from _server(settings)
+    yield from _encryption_keys(settings.store)
     yield from _tokens(settings)
     for name, app in settings.apps.items():
         yield from _app(name, app)
@@ -81,6 +84,14 @@ def _store(url: str) -> Iterator[Problem]:
         yield Problem(at, "names no database: postgresql://user@host/database")
     elif parsed.scheme == "postgresql" and "password" in parse_qs(parsed.query):
         yield Problem(at, "has a password after the ?: put it before the @, or in PGPASSWORD or PGPASSFILE")
+
+
+def _encryption_keys(store: Store) -> Iterator[Problem]:
+    for index, key in enumerate(store.encryption_keys):
+        if not ENCRYPTION_KEY.fullmatch(key):
+            yield Problem(
+                ("store", "encryption_keys", str(index)), "is no Fernet key: 32 bytes as URL-safe base64, 44 characters"
+            )
 
 
 def _tokens(settings: Settings) -> Iterator[Problem]:

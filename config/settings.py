@@ -34,6 +34,8 @@ class Store(Section):
     """How long to wait for a free connection, or for whoever has locked what is needed."""
     statement_timeout_seconds: float = Field(default=30.0, ge=1, le=600)
     """How long PostgreSQL may work at one statement. Migrations may take longer."""
+    encryption_keys: tuple[str, ...] = Field(default=(), repr=False)
+    """Fernet keys for the secrets of subscribers that the API made: the first seals, all of them open."""
 
 
 class Broker(Section):

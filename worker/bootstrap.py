@@ -11,6 +11,7 @@ from worker.lookups import Lookups
 from worker.metrics import Metrics
 from worker.queue import BrokerQueue
 from worker.runtime import Runtime
+from worker.sealing import Sealer
 from worker.store import outbox
 from worker.store.engine import Store
 
@@ -30,6 +31,7 @@ def build(settings: Settings, *, broker: RedisBroker | None = None) -> Runtime:
         metrics=metrics,
         clock=time.time,
         lookups=Lookups(settings, metrics, clock=time.time),
+        sealer=Sealer(settings.store.encryption_keys),
     )
 
 

@@ -17,8 +17,10 @@ import structlog
 
 from handlers import outgoing
 from handlers.backoff import judge, parse_retry_after
+from worker.keyring import Keyring
 from worker.post import Answer, Poster
 from worker.runtime import Runtime
+from worker.sealing import Sealed
 from worker.store import outbox
 from worker.store.attempts import Attempt, Recorded, record
 from worker.store.engine import StoreUnavailable
@@ -87,6 +89,7 @@ class Deliverer:
         self._limits = limits or Limits()
         self._jitter = jitter
         self._poster = Poster()
+        self._keyring = Keyring(runtime.settings.subscribers, runtime.sealer)
         # One thread of our own: turns never overlap, and never wait for anyone else's work.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._lanes: dict[str, Lane] = {}
@@ -222,7 +225,10 @@ class Deliverer:
         self._wake()
 
     async def _post(self, claim: Claim, attempted_at: float) -> Answer:
-        keys = outgoing.keys(claim.secrets)
+        try:
+            keys = outgoing.keys(self._keyring.secrets(claim, attempted_at))
+        except Sealed as error:
+            return Answer(error=error.code)
         if not keys:
             return Answer(error="no_secret")
         body = outgoing.body(claim.document)

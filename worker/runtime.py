@@ -9,6 +9,7 @@ from schemas.meaning import Confirm
 from worker.confirm import visit
 from worker.lookups import Question
 from worker.metrics import Metrics
+from worker.sealing import NO_KEYS, Sealer
 from worker.store.engine import Store
 
 
@@ -78,6 +79,7 @@ class Runtime:
         clock: reads Unix seconds; the only clock that stations may read.
         visit: confirms an SNS subscription where the configuration asks for it.
         lookups: asks the platforms' APIs where the configuration has credentials for them.
+        sealer: opens the secrets of subscribers that are in the store.
     """
 
     settings: Settings
@@ -87,3 +89,4 @@ class Runtime:
     clock: Callable[[], float]
     visit: Callable[[Confirm], bool] = visit
     lookups: Lookups = NOBODY
+    sealer: Sealer = NO_KEYS

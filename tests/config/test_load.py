@@ -258,6 +258,7 @@ class TestMeaning:
             ("[broker]\nurl = 'amqp://rabbit'", "broker.url is neither embedded nor one of"),
             ("[store]\nurl = 'mysql://there'", "store.url is none of"),
             ("[store]\nurl = 'sqlite:///:memory:'", "store.url names no file"),
+            ("[store]\nencryption_keys = ['c2hvcnQ=']", "store.encryption_keys[0] is no Fernet key"),
             ("[admin]\ntokens = ['']", "admin.tokens[0] is empty"),
             ("[server]\nport = 8080\nadmin_port = 8080", "server.admin_port is the port itself"),
         ],

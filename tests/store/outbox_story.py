@@ -3,17 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from config.settings import Subscriber
 from handlers import ids as identify
 from schemas.resources import Cause, Customer, Event, EventData
+from worker import keyring
+from worker.keyring import KeptSecret
+from worker.sealing import Sealer
 from worker.store import outbox
 from worker.store.engine import Store
 from worker.store.migrate import upgrade
 from worker.store.tables import deliveries, events, subscribers
 
 SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+SEALER = Sealer(["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="])
+"""Its key is for tests: everybody can read it here."""
 NOW = 1767225600.0  # 2026-01-01T00:00:00Z
 NOW_MS = int(NOW * 1000)
 
@@ -36,6 +41,16 @@ def subscribe(store: Store, *configured: Subscriber, now: float = NOW) -> list[s
         outbox.sync_subscribers(connection, configured, now)
         ids = {row.url: row.id for row in connection.execute(select(subscribers.c.url, subscribers.c.id))}
     return [ids[one.url] for one in configured]
+
+
+def subscribe_by_api(store: Store, *wanted: Subscriber, now: float = NOW) -> list[str]:
+    """Make these subscribers of the API, with their secrets sealed by `SEALER`, and give their ids in that order."""
+    made = subscribe(store, *wanted, now=now)
+    with store.write() as connection:
+        for id_, one in zip(made, wanted, strict=True):
+            kept = keyring.write(KeptSecret(SEALER.seal(secret)) for secret in one.secrets)
+            connection.execute(update(subscribers).where(subscribers.c.id == id_).values(origin="api", secrets=kept))
+    return made
 
 
 def event(

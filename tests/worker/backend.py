@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from config.settings import Settings
-from tests.store.outbox_story import new_store
+from tests.store.outbox_story import SEALER, new_store
 from worker.metrics import Metrics
 from worker.runtime import Runtime
 
@@ -70,6 +70,7 @@ def new_runtime(directory: Path, clock: Clock) -> Runtime:
         queue=NoQueue(),
         metrics=Metrics(CollectorRegistry()),
         clock=clock,
+        sealer=SEALER,
     )
 
 

@@ -15,7 +15,7 @@ from dramatiq import Worker
 
 from tests.e2e.running import until
 from tests.services import on_valkey, valkey
-from tests.store.outbox_story import announce, event, subscribe, subscriber
+from tests.store.outbox_story import announce, event, subscribe_by_api, subscriber
 from tests.worker.backend import Backend, Clock, new_runtime
 from tests.worker.house import ListQueue
 from worker.actors import _NearQueue, _Telling
@@ -47,7 +47,7 @@ async def _post(on_valkey, tmp_path) -> AsyncIterator[Post]:
     broker.add_middleware(telling)
     worker = Worker(broker, worker_threads=1)
     async with Backend() as backend:
-        subscribe(runtime.store, subscriber(backend.url, allow_private=True), now=runtime.clock())
+        subscribe_by_api(runtime.store, subscriber(backend.url, allow_private=True), now=runtime.clock())
         worker.start()
         yield Post(runtime, telling, backend)
         await asyncio.to_thread(worker.stop, 5_000)

@@ -28,7 +28,7 @@ from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
 from handlers import outgoing
-from tests.store.outbox_story import SECRET, announce, delivery_rows, event, subscribe, subscriber
+from tests.store.outbox_story import SECRET, announce, delivery_rows, event, subscribe_by_api, subscriber
 from tests.worker.backend import Backend, Clock, Told, new_runtime, ok
 from worker.delivery import Deliverer, Limits, deliver
 from worker.post import EXCERPT_CHARACTERS_MAX, Poster
@@ -59,7 +59,7 @@ async def _deliverer(runtime) -> AsyncIterator[Deliverer]:
 def listens(runtime: Runtime, *backends: Backend, **chosen: Any) -> list[str]:
     """Subscribe these backends."""
     told = [subscriber(backend.url, **{"allow_private": True, **chosen}) for backend in backends]
-    return subscribe(runtime.store, *told, now=runtime.clock())
+    return subscribe_by_api(runtime.store, *told, now=runtime.clock())
 
 
 def happened(runtime: Runtime, *told: Any) -> list[str]:
@@ -287,7 +287,7 @@ async def test_what_may_go_to_private_addresses_shares_no_connection(runtime, de
             subscriber(backend.url, allow_private=True, order="none"),
             subscriber(backend.url + "?2", allow_private=False, order="none"),
         ]
-        subscribe(runtime.store, *told, now=runtime.clock())
+        subscribe_by_api(runtime.store, *told, now=runtime.clock())
         await deliverer.deliver(happened(runtime, *(event(number) for number in range(1, 6))))
         await deliverer.drained()
 
@@ -323,7 +323,7 @@ async def test_an_attempt_that_could_not_be_recorded_is_made_again(runtime, deli
         with runtime.store.write() as connection:
             (claimed,) = outbox.claim(connection, ready, int(clock() * 1000))
         body = outgoing.body(claimed.document)
-        headers = outgoing.headers(claimed.event_id, body, keys=outgoing.keys(claimed.secrets), now=clock())
+        headers = outgoing.headers(claimed.event_id, body, keys=outgoing.keys([SECRET]), now=clock())
         poster = Poster()
         await poster.post(claimed.url, body, headers, allow_private=True, timeout_seconds=5)
         await poster.close()
@@ -382,7 +382,7 @@ async def test_the_whole_schedule_ends(runtime, deliverer, clock):
 )
 async def test_what_goes_wrong_has_a_name(runtime, deliverer, url, error):
     """A bad address is a failed attempt with a reason, never an exception."""
-    subscribe(runtime.store, subscriber(url, allow_private=True), now=runtime.clock())
+    subscribe_by_api(runtime.store, subscriber(url, allow_private=True), now=runtime.clock())
     await deliverer.deliver(happened(runtime, event(1)))
     await deliverer.drained()
 
@@ -404,8 +404,9 @@ async def test_a_stranger_who_speaks_no_http_is_a_failed_attempt(runtime, delive
     for handler in (garbage, hang_up):
         async with await asyncio.start_server(handler, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            subscribe(runtime.store, subscriber(f"http://127.0.0.1:{port}/", allow_private=True))
-            await deliverer.deliver(happened(runtime, event(1, user=handler.__name__)))
+            told = subscriber(f"http://127.0.0.1:{port}/", allow_private=True, app=handler.__name__)
+            subscribe_by_api(runtime.store, told)
+            await deliverer.deliver(happened(runtime, event(1, app=handler.__name__)))
             await deliverer.drained()
 
     assert ["not_http", "disconnected"] == [row.error for row in attempt_rows(runtime)]

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import select, update
 
 from schemas.resources import Cause, Customer, Entitlement, Event, EventData
-from tests.store.outbox_story import announce, subscribe, subscriber
+from tests.store.outbox_story import announce, subscribe_by_api, subscriber
 from tests.worker.backend import Clock, new_runtime
 from worker.delivery import deliver
 from worker.runtime import Runtime
@@ -92,7 +92,7 @@ def test_it_is_short():
 
 async def test_it_takes_access_away(runtime, url, database):
     """Granted, then revoked: the receiver verifies both and ends where we do."""
-    subscribe(runtime.store, subscriber(url, allow_private=True))
+    subscribe_by_api(runtime.store, subscriber(url, allow_private=True))
 
     await deliver(runtime, announce(runtime.store, [access(1, active=True), access(2, active=False)]))
 
@@ -101,7 +101,7 @@ async def test_it_takes_access_away(runtime, url, database):
 
 async def test_it_acts_on_a_duplicate_once(runtime, url, database):
     """The same event again, after a later one, is acknowledged and changes nothing."""
-    subscribe(runtime.store, subscriber(url, allow_private=True, order="none"))
+    subscribe_by_api(runtime.store, subscriber(url, allow_private=True, order="none"))
     ready = announce(runtime.store, [access(1, active=True)])
     await deliver(runtime, ready)
     await deliver(runtime, announce(runtime.store, [access(2, active=False)]))
@@ -119,7 +119,7 @@ async def test_it_acts_on_a_duplicate_once(runtime, url, database):
 async def test_it_refuses_a_stranger(runtime, url, database):
     """A POST signed with another secret is answered 401 and leaves no trace."""
     stranger = "whsec_" + b64encode(b"somebody else's secret, 32 bytes").decode()
-    subscribe(runtime.store, subscriber(url, allow_private=True, secrets=(stranger,)))
+    subscribe_by_api(runtime.store, subscriber(url, allow_private=True, secrets=(stranger,)))
 
     await deliver(runtime, announce(runtime.store, [access(1, active=True)]))
 

@@ -23,6 +23,7 @@ from config.settings import Subscriber
 from handlers import ids as identify
 from handlers.outgoing import matches
 from schemas.resources import Event
+from worker.keyring import NOTHING_KEPT
 from worker.store import bulk
 from worker.store.tables import PENDING, deliveries, events, subscribers
 
@@ -51,6 +52,7 @@ _told = deliveries.join(subscribers, subscribers.c.id == deliveries.c.subscriber
 _address = (
     subscribers.c.url,
     subscribers.c.secrets,
+    subscribers.c.origin,
     subscribers.c.order,
     subscribers.c.allow_private,
     subscribers.c.timeout_seconds,
@@ -79,14 +81,19 @@ class _Listener(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One delivery that this process alone may attempt until the claim lapses."""
+    """One delivery that this process alone may attempt until the claim lapses.
+
+    Attributes:
+        origin: where its subscriber's secrets are: `config`, or `api` and sealed in `secrets` (`worker/keyring.py`).
+    """
 
     id: str
     event_id: str
     document: str = field(repr=False)
     subscriber: str
     url: str = field(repr=False)
-    secrets: tuple[str, ...] = field(repr=False)
+    origin: str
+    secrets: str = field(repr=False)
     allow_private: bool
     timeout_seconds: float
     app: str
@@ -235,7 +242,7 @@ def sync_subscribers(connection: Connection, configured: Sequence[Subscriber], n
     connection.execute(
         update(subscribers)
         .where(subscribers.c.origin == "config", subscribers.c.id.not_in(list(wanted)))
-        .values(state="disabled", reason="removed_from_configuration")
+        .values(state="disabled", reason="removed_from_configuration", secrets=NOTHING_KEPT)
     )
 
 
@@ -249,7 +256,7 @@ def _configured(subscriber: Subscriber) -> dict[str, Any]:
         "id": identify.make("sub", subscriber.app, subscriber.url),
         "app": subscriber.app,
         "url": subscriber.url,
-        "secrets": json.dumps(subscriber.secrets),
+        "secrets": NOTHING_KEPT,
         "types": json.dumps(subscriber.types),
         "order": subscriber.order,
         "allow_private": subscriber.allow_private,
@@ -275,7 +282,8 @@ def _claim(row: Any, now_ms: int) -> Claim:
         document=row.document,
         subscriber=row.subscriber,
         url=row.url,
-        secrets=tuple(json.loads(row.secrets)),
+        origin=row.origin,
+        secrets=row.secrets,
         allow_private=row.allow_private,
         timeout_seconds=row.timeout_seconds,
         app=row.app,
