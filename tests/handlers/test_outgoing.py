@@ -6,6 +6,7 @@ import hmac
 import time
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -148,3 +149,62 @@ def test_our_own_reader_refuses_any_other_header(name, value):
 
     assert not verified({**headers, name: value})
     assert not verified({key: kept for key, kept in headers.items() if key != name})
+
+
+SEED = bytes(range(64, 96))
+PRIVATE = "whsk_" + base64.b64encode(SEED).decode()
+PUBLIC = Ed25519PrivateKey.from_private_bytes(SEED).public_key()
+
+
+def offered(headers, version):
+    """List the signatures of one version."""
+    tokens = [token.split(",") for token in headers["webhook-signature"].split(" ")]
+    return [base64.b64decode(signature) for named, signature in tokens if named == version]
+
+
+def test_a_private_key_signs_what_its_public_key_verifies():
+    """`v1a` is ed25519 over id, timestamp and body with dots between; whoever has the `whpk_` alone believes it."""
+    headers = outgoing.headers("evt_5c1d", REVOKED, keys=outgoing.keys([PRIVATE]), now=NOW)
+
+    assert headers["webhook-signature"].startswith("v1a,")
+    (signature,) = offered(headers, "v1a")
+    PUBLIC.verify(signature, b"evt_5c1d.1767225600." + REVOKED)
+    assert "whpk_" + base64.b64encode(PUBLIC.public_bytes_raw()).decode() == outgoing.public_key(PRIVATE)
+
+
+def test_both_kinds_of_signature_stand_side_by_side():
+    """A subscriber may go from a shared secret to a public key, and reads whichever it knows meanwhile."""
+    headers = outgoing.headers("evt_5c1d", REVOKED, keys=outgoing.keys([NEW, PRIVATE]), now=time.time())
+
+    assert (1, 1) == (len(offered(headers, "v1")), len(offered(headers, "v1a")))
+    assert Webhook(NEW).verify(REVOKED, headers)
+
+
+def test_a_private_key_may_carry_its_public_half():
+    """What libsodium calls a secret key, 64 bytes, is the same key; with another's public half it is none."""
+    whole = SEED + PUBLIC.public_bytes_raw()
+    wrong = SEED + bytes(32)
+
+    assert outgoing.public_key(PRIVATE) == outgoing.public_key("whsk_" + base64.b64encode(whole).decode())
+    assert () == outgoing.keys(["whsk_" + base64.b64encode(wrong).decode()])
+
+
+@pytest.mark.parametrize("secret", ["whsk_", "whsk_AAAA", "whsk_…", NEW])
+def test_only_a_private_key_has_a_public_one(secret):
+    """A shared secret has nothing to publish, and a mistyped key signs nothing."""
+    assert outgoing.public_key(secret) is None
+    assert (secret == NEW) == bool(outgoing.keys([secret]))
+
+
+@given(position=st.integers(0, len(REVOKED) - 1), flip=st.integers(1, 255))
+def test_our_own_reader_knows_private_keys_too(position, flip):
+    """Ours is believed, whatever else is offered beside it; another body, key or version is not."""
+    headers = outgoing.headers("evt_5c1d", REVOKED, keys=outgoing.keys([NEW, PRIVATE]), now=NOW)
+    forged = bytearray(REVOKED)
+    forged[position] ^= flip
+
+    assert verified(headers, secrets=[PRIVATE])
+    assert not verified(headers, bytes(forged), secrets=[PRIVATE])
+    assert not verified(headers, secrets=["whsk_" + base64.b64encode(bytes(32)).decode()])
+    renamed = headers["webhook-signature"].replace("v1a,", "v1b,")
+    assert not verified({**headers, "webhook-signature": renamed}, secrets=[PRIVATE])

@@ -13,7 +13,8 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from config.settings import Settings
-from tests.store.outbox_story import SEALER, new_store
+from tests.store.outbox_story import SEALER, SECRET, new_store
+from tests.worker.receiver import doubts
 from worker.metrics import Metrics
 from worker.runtime import Runtime
 
@@ -75,11 +76,28 @@ def new_runtime(directory: Path, clock: Clock) -> Runtime:
 
 
 class Backend:
-    """A real aiohttp server. Open it with `async with`."""
+    """A real aiohttp server, which believes nothing that two independent readers doubt. Open it with `async with`.
 
-    def __init__(self, answer: Answer = ok, **server: Any) -> None:
+    Args:
+        answer: what it says to a POST.
+        secrets: each of them must find every POST signed for it: `whsec_…`, or `whpk_…` for `v1a`.
+        clock: tells whether a signature is fresh; None: that is not looked at.
+        server: how the socket is served.
+    """
+
+    def __init__(
+        self,
+        answer: Answer = ok,
+        *,
+        secrets: Sequence[str] = (SECRET,),
+        clock: Callable[[], float] | None = None,
+        **server: Any,
+    ) -> None:
         self.answer = answer
         self.told: list[Told] = []
+        self.doubts: list[str] = []
+        self._secrets = secrets
+        self._clock = clock
         self._server = server
         self._released = asyncio.Event()
         self._news = asyncio.Condition()
@@ -116,11 +134,15 @@ class Backend:
         self._released.set()
         await self._runner.cleanup()
         self._socket.close()
+        if error is None:
+            assert [] == self.doubts
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
         told = Told(request, await request.read(), headers)
         self.told.append(told)
+        now = self._clock() if self._clock else float(headers["webhook-timestamp"])
+        self.doubts += doubts(headers, told.body, secrets=self._secrets, now=now)
         async with self._news:
             self._news.notify_all()
         answer = self.answer(told)
