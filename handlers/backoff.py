@@ -32,6 +32,15 @@ JITTER_SHARE = 0.1
 RETRY_AFTER_SECONDS_MAX = 24 * _HOUR
 """A subscriber may ask for more patience than the schedule has, up to this much."""
 
+THROTTLING = frozenset({429, 502, 503, 504})
+"""The subscriber says that all is too much, not that this event is wrong: it is left alone altogether for a while."""
+
+REST_SECONDS = 5.0
+"""For how long, if it does not say. Short: one event that always gets such an answer must not hold up the others."""
+
+LONG_FAILURE_SECONDS = 5 * 24 * _HOUR
+"""A subscriber that only failed for so long is told no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -41,11 +50,13 @@ class Verdict:
         outcome: `delivered`, `failed` (it will be tried again) or `dead` (it will not).
         wait_seconds: how long until the next attempt; None: there is none.
         gone: the subscriber says that it will never be there again.
+        rest_seconds: how long the subscriber wants to be left alone, with whatever else waits for it.
     """
 
     outcome: Literal["delivered", "failed", "dead"]
     wait_seconds: float | None = None
     gone: bool = False
+    rest_seconds: float = 0.0
 
 
 def judge(
@@ -62,7 +73,8 @@ def judge(
     if status_code is not None and 200 <= status_code < 300:
         return Verdict("delivered")
     wait = delay_seconds(attempts, jitter=jitter, retry_after_seconds=retry_after_seconds)
-    return Verdict("dead" if wait is None else "failed", wait, gone=status_code == 410)
+    rest = _lengthened(REST_SECONDS, retry_after_seconds, jitter) if status_code in THROTTLING else 0.0
+    return Verdict("dead" if wait is None else "failed", wait, gone=status_code == 410, rest_seconds=rest)
 
 
 def delay_seconds(attempts: int, *, jitter: float, retry_after_seconds: float | None = None) -> float | None:
@@ -72,8 +84,18 @@ def delay_seconds(attempts: int, *, jitter: float, retry_after_seconds: float | 
     """
     if attempts >= len(SCHEDULE_SECONDS):
         return None
-    asked = min(retry_after_seconds or 0.0, RETRY_AFTER_SECONDS_MAX)
-    return max(SCHEDULE_SECONDS[attempts], asked) * (1 + JITTER_SHARE * min(max(jitter, 0.0), 1.0))
+    return _lengthened(SCHEDULE_SECONDS[attempts], retry_after_seconds, jitter)
+
+
+def has_failed_long(failing_since_ms: int, now_ms: int) -> bool:
+    """Tell whether a subscriber that has only failed since then is to be told no more."""
+    return now_ms - failing_since_ms >= LONG_FAILURE_SECONDS * 1000
+
+
+def _lengthened(seconds: float, asked: float | None, jitter: float) -> float:
+    """Wait as long as the subscriber asks for, within bounds, and a little more."""
+    longest = max(seconds, min(asked or 0.0, RETRY_AFTER_SECONDS_MAX))
+    return longest * (1 + JITTER_SHARE * min(max(jitter, 0.0), 1.0))
 
 
 def parse_retry_after(header: str | None, *, now: float) -> float | None:

@@ -12,6 +12,7 @@ from handlers.backoff import (
     SCHEDULE_SECONDS,
     Verdict,
     delay_seconds,
+    has_failed_long,
     judge,
     parse_retry_after,
 )
@@ -67,10 +68,38 @@ def test_two_hundreds_are_delivered(status_code):
     assert Verdict("delivered") == judge(status_code, attempts=1, jitter=0)
 
 
-@pytest.mark.parametrize("status_code", [None, 100, 199, 300, 301, 302, 307, 400, 401, 404, 429, 500, 503])
+@pytest.mark.parametrize("status_code", [None, 100, 199, 300, 301, 302, 307, 400, 401, 404, 408, 500, 501])
 def test_everything_else_failed(status_code):
     """No answer, a redirect, a refusal and a breakdown are all tried again."""
     assert Verdict("failed", 5.0) == judge(status_code, attempts=1, jitter=0)
+
+
+@pytest.mark.parametrize("status_code", [429, 502, 503, 504])
+def test_who_says_that_all_is_too_much_is_left_alone(status_code):
+    """The subscriber rests, not only this delivery: five seconds, or as long as it asks for, up to a day."""
+    assert Verdict("failed", 5.0, rest_seconds=5.0) == judge(status_code, attempts=1, jitter=0)
+    assert 5.0 == judge(status_code, attempts=7, jitter=0).rest_seconds
+    assert 5.0 == judge(status_code, attempts=7, jitter=0, retry_after_seconds=1).rest_seconds
+    assert 120.0 == judge(status_code, attempts=1, jitter=0, retry_after_seconds=120).rest_seconds
+    assert 86400.0 == judge(status_code, attempts=1, jitter=0, retry_after_seconds=10**9).rest_seconds
+    assert Verdict("dead", rest_seconds=5.0) == judge(status_code, attempts=10, jitter=0)
+
+
+@law
+@given(jitters, patience)
+def test_every_rest_is_bounded(jitter, asked):
+    """Whatever it asks for, a subscriber rests at least five seconds and at most a day and its jitter."""
+    rest = judge(503, attempts=1, jitter=jitter, retry_after_seconds=asked).rest_seconds
+
+    assert 5.0 <= rest <= RETRY_AFTER_SECONDS_MAX * (1 + JITTER_SHARE)
+
+
+def test_five_days_are_long():
+    """To the millisecond."""
+    five_days_ms = 5 * 86_400_000
+
+    assert has_failed_long(0, five_days_ms)
+    assert not has_failed_long(0, five_days_ms - 1)
 
 
 def test_the_last_failure_is_the_end():
