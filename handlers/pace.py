@@ -18,7 +18,7 @@ class Admitted(NamedTuple):
         not_before_ms: Unix milliseconds.
     """
 
-    count: int
+    granted: int
     not_before_ms: int
 
 
@@ -37,5 +37,5 @@ def admit(wanted: int, *, rate_per_second: float | None, not_before_ms: int, now
         return Admitted(wanted, not_before_ms)
     every_ms = 1000 / rate_per_second
     begin_ms = max(not_before_ms, now_ms - int(BURST_SECONDS * 1000))
-    count = min(wanted, int((now_ms - begin_ms) / every_ms) + 1)
-    return Admitted(count, math.ceil(begin_ms + count * every_ms))
+    granted = min(wanted, int((now_ms - begin_ms) / every_ms) + 1)
+    return Admitted(granted, math.ceil(begin_ms + granted * every_ms))

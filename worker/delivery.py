@@ -1,9 +1,10 @@
 """Tell subscribers, each at its own pace: one that is slow or dead delays no other.
 
 The outbox decides what is due and who may attempt it; here it is only attempted. Each subscriber has a lane with a few
-attempts in flight, or a single one while it fails. Everything that waits at the same moment shares one transaction, a
-*turn*: it records the attempts that ended and claims the deliveries that begin. An attempt that was made and could not
-be recorded is made again when its claim lapses, with the same `webhook-id`: at least once, never not at all.
+attempts in flight, a single one while it fails, none while it rests. Everything that waits at the same moment shares
+one transaction, a *turn*: it records the attempts that ended and claims the deliveries that begin. An attempt that was
+made and could not be recorded is made again when its claim lapses, with the same `webhook-id`: at least once, never not
+at all.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ from worker.sealing import Sealed
 from worker.store import outbox
 from worker.store.attempts import Attempt, Recorded, record
 from worker.store.engine import StoreUnavailable
-from worker.store.outbox import Claim
+from worker.store.outbox import Claim, Claimed
 
 log = structlog.get_logger()
 
@@ -49,6 +50,8 @@ class Limits:
         lane_in_flight: attempts at one subscriber at the same time.
         lane_waiting: hints kept per subscriber; more are dropped, and the sweeper finds what they meant.
         in_flight: attempts at the same time in all.
+        lane_rest_seconds: how long a lane keeps what waits while its subscriber rests. After longer rests the sweeper
+            finds it again, in whichever process.
         grace_seconds: how long closing waits for attempts to end.
         store_retry_seconds: how long to wait for a store that is away.
     """
@@ -56,6 +59,7 @@ class Limits:
     lane_in_flight: int = 16
     lane_waiting: int = 10_000
     in_flight: int = 400
+    lane_rest_seconds: float = 2.0
     grace_seconds: float = 5.0
     store_retry_seconds: float = 1.0
 
@@ -67,10 +71,18 @@ class Lane:
     waiting: dict[str, None] = field(default_factory=dict)
     in_flight: int = 0
     failing: bool = False
+    rests_until: float = 0.0
+    alarm: asyncio.TimerHandle | None = None
 
     def free(self, limits: Limits) -> bool:
         """Tell whether an attempt may begin; a subscriber that fails is asked one thing at a time."""
         return self.in_flight < (1 if self.failing else limits.lane_in_flight)
+
+    def rings(self, alarm: asyncio.TimerHandle | None) -> None:
+        """Be looked at again when the rest is over, and not before."""
+        if self.alarm is not None:
+            self.alarm.cancel()
+        self.alarm = alarm
 
 
 class Deliverer:
@@ -119,6 +131,8 @@ class Deliverer:
     async def close(self) -> None:
         """Begin nothing more, give what is in flight a moment, record it, and close every connection."""
         self._closing = True
+        for lane in self._lanes.values():
+            lane.rings(None)
         if self._attempting:
             await asyncio.wait(self._attempting, timeout=self._limits.grace_seconds)
         for task in self._attempting:
@@ -135,11 +149,28 @@ class Deliverer:
         """Put deliveries into their subscribers' lanes; what is in one already stays where it is."""
         for delivery, subscriber in owners.items():
             lane = self._lanes.setdefault(subscriber, Lane())
-            if delivery not in self._open and len(lane.waiting) < self._limits.lane_waiting and not self._closing:
+            if delivery not in self._open and self._has_room(lane):
                 lane.waiting[delivery] = None
                 self._open.add(delivery)
                 self._idle.clear()
         self._wake()
+
+    def _has_room(self, lane: Lane) -> bool:
+        return not self._closing and len(lane.waiting) < self._limits.lane_waiting and not self._rests_long(lane)
+
+    def _rests_long(self, lane: Lane) -> bool:
+        return lane.rests_until - self._runtime.clock() > self._limits.lane_rest_seconds
+
+    def _rest(self, lane: Lane, until: float) -> None:
+        """Begin nothing of this lane before; keep what waits only for a moment."""
+        lane.rests_until = max(lane.rests_until, until)
+        if self._rests_long(lane):
+            lane.rings(None)
+            forgotten, lane.waiting = lane.waiting, {}
+            self._close_all(forgotten)
+        elif not self._closing:
+            wait = max(0.0, lane.rests_until - self._runtime.clock())
+            lane.rings(asyncio.get_running_loop().call_later(wait, self._wake))
 
     def _wake(self) -> asyncio.Task[None]:
         if self._turns is None or self._turns.done():
@@ -154,7 +185,7 @@ class Deliverer:
             if not ended and not taken:
                 return
             try:
-                recorded, claims = await self._in_thread(self._turn, ended, list(taken))
+                recorded, claimed = await self._in_thread(self._turn, ended, list(taken))
             except StoreUnavailable as error:
                 log.warning("deliver.store_unavailable", error=str(error), unrecorded=len(ended), waiting=len(taken))
                 self._ended[:0] = ended
@@ -163,21 +194,22 @@ class Deliverer:
             except Exception:
                 # A mistake of ours: these claims lapse and are swept, the others must not suffer for it.
                 log.exception("deliver.turn_failed", unrecorded=len(ended), waiting=len(taken))
-                self._let_go(ended, taken, claimed=())
+                self._let_go(ended, taken, Claimed())
             else:
                 self._report(ended, recorded)
                 self._line_up(recorded.following)
-                self._let_go(ended, taken, claimed=claims)
+                self._let_go(ended, taken, claimed)
                 if not self._closing:
-                    self._begin(claims)
+                    self._begin(claimed.claims)
 
     def _take(self) -> dict[str, str]:
         """Take what may begin, delivery → subscriber: least busy lanes first, so that busy ones crowd nobody out."""
         taken: dict[str, str] = {}
+        now = self._runtime.clock()
         busy = sum(lane.in_flight for lane in self._lanes.values())
         room = 0 if self._closing else self._limits.in_flight - busy
         for subscriber, lane in sorted(self._lanes.items(), key=lambda item: item[1].in_flight):
-            while lane.waiting and lane.free(self._limits) and len(taken) < room:
+            while lane.waiting and lane.rests_until <= now and lane.free(self._limits) and len(taken) < room:
                 delivery = next(iter(lane.waiting))
                 del lane.waiting[delivery]
                 lane.in_flight += 1
@@ -185,17 +217,27 @@ class Deliverer:
         return taken
 
     def _put_back(self, taken: Mapping[str, str]) -> None:
-        for delivery, subscriber in taken.items():
+        """Let deliveries wait again, before all others and in their order."""
+        for delivery, subscriber in reversed(list(taken.items())):
             lane = self._lanes[subscriber]
             lane.in_flight -= 1
             lane.waiting = {delivery: None, **lane.waiting}
 
-    def _let_go(self, ended: Iterable[Attempt], taken: Mapping[str, str], *, claimed: Iterable[Claim]) -> None:
-        """Close what is over, and what could not be claimed: it is not due, or another process has it."""
-        refused = taken.keys() - {claim.id for claim in claimed}
-        for delivery in refused:
+    def _let_go(self, ended: Iterable[Attempt], taken: Mapping[str, str], claimed: Claimed) -> None:
+        """Close what is over, and what could not be claimed: it is not due, or another process has it.
+
+        What only its subscriber's pace held back waits on.
+        """
+        mine = {claim.id for claim in claimed.claims}
+        refused = {delivery: subscriber for delivery, subscriber in taken.items() if delivery not in mine}
+        held = {delivery: subscriber for delivery, subscriber in refused.items() if subscriber in claimed.resting}
+        self._put_back(held)
+        for subscriber, until_ms in claimed.resting.items():
+            self._rest(self._lanes[subscriber], until_ms / 1000)
+        over = refused.keys() - held.keys()
+        for delivery in over:
             self._lanes[taken[delivery]].in_flight -= 1
-        self._close_all([*refused, *(attempt.claim.id for attempt in ended)])
+        self._close_all([*over, *(attempt.claim.id for attempt in ended)])
 
     def _close_all(self, deliveries: Iterable[str]) -> None:
         self._open.difference_update(deliveries)
@@ -221,6 +263,8 @@ class Deliverer:
         lane = self._lanes[claim.subscriber]
         lane.in_flight -= 1
         lane.failing = attempt.verdict.outcome != "delivered"
+        if attempt.verdict.rest_seconds:
+            self._rest(lane, self._runtime.clock() + attempt.verdict.rest_seconds)
         self._ended.append(attempt)
         self._wake()
 
@@ -264,12 +308,13 @@ class Deliverer:
                 self._runtime.metrics.delivery_lag_seconds.observe(max(0.0, lag_ms / 1000))
         for subscriber, reason in recorded.disabled.items():
             log.error("deliver.subscriber_disabled", subscriber=subscriber, reason=reason)
+            self._runtime.metrics.subscribers_disabled.labels(reason=reason).inc()
 
     def _owners(self, ids: Sequence[str]) -> dict[str, str]:
         with self._runtime.store.look() as connection:
             return outbox.owners(connection, ids)
 
-    def _turn(self, ended: Sequence[Attempt], wanted: Sequence[str]) -> tuple[Recorded, list[Claim]]:
+    def _turn(self, ended: Sequence[Attempt], wanted: Sequence[str]) -> tuple[Recorded, Claimed]:
         now_ms = int(self._runtime.clock() * 1000)
         return self._runtime.store.change(
             lambda connection: (record(connection, ended, now_ms), outbox.claim(connection, wanted, now_ms))

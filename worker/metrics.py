@@ -97,6 +97,9 @@ class Metrics:
         self.entitlement_changes = count("entitlement_changes", "Entitlements changed, by event type", ("type",))
 
         self.deliveries = count("deliveries", "Attempts to tell a subscriber", ("outcome",))
+        self.subscribers_disabled = count(
+            "subscribers_disabled", "Subscribers that are told no more, by the reason", ("reason",)
+        )
         self.delivery_lag_seconds = lag("delivery_lag_seconds", "From an event to its successful delivery")
 
 

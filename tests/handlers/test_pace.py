@@ -23,7 +23,7 @@ def test_no_stretch_of_time_has_more_than_its_share(rate, turns):
         admitted = admit(wanted, rate_per_second=rate, not_before_ms=not_before_ms, now_ms=now_ms)
         assert admitted.not_before_ms >= not_before_ms
         not_before_ms = admitted.not_before_ms
-        begun.append((now_ms, admitted.count))
+        begun.append((now_ms, admitted.granted))
 
     for first, (since_ms, _) in enumerate(begun):
         for last in range(first, len(begun)):
@@ -39,8 +39,8 @@ def test_whoever_comes_back_in_time_is_let_in(rate, wanted):
     first = admit(wanted, rate_per_second=rate, not_before_ms=0, now_ms=NOW_MS)
     again = admit(1, rate_per_second=rate, not_before_ms=first.not_before_ms, now_ms=max(NOW_MS, first.not_before_ms))
 
-    assert first.count >= 1
-    assert again.count == 1
+    assert first.granted >= 1
+    assert again.granted == 1
 
 
 def test_a_slow_pace_is_kept_to_the_millisecond():

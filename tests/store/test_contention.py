@@ -278,7 +278,7 @@ def test_a_delivery_ends_while_its_customer_is_told_more(at: Desk, others: Threa
         connection.execute(insert(tables.customers).values(app="acme", user_id="user-42", sequence=1))
         feed.append(connection, [event(1)], now_ms=NOW_MS)
         (first,) = enqueue(connection, [event(1)], NOW_MS)
-        (claim,) = outbox.claim(connection, [first], NOW_MS)
+        (claim,) = outbox.claim(connection, [first], NOW_MS).claims
     ended = Attempt(claim, Verdict("delivered"), NOW_MS, 1.0, 200, None)
     with at.store.write() as connection:
         lock = select(tables.customers).with_for_update()

@@ -26,7 +26,7 @@ from tests.store.outbox_story import (
 from worker.store import outbox
 from worker.store.attempts import Attempt, Recorded, record
 from worker.store.engine import Store
-from worker.store.outbox import Claim
+from worker.store.outbox import Claim, Claimed
 from worker.store.tables import attempts, deliveries, events, subscribers
 
 DELIVERED = Verdict("delivered")
@@ -59,7 +59,7 @@ def _empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], St
 def claim(store: Store, ids: Sequence[str], now_ms: int = NOW_MS) -> list[Claim]:
     """Claim in a transaction of its own."""
     with store.write() as connection:
-        return outbox.claim(connection, ids, now_ms)
+        return list(outbox.claim(connection, ids, now_ms).claims)
 
 
 def due(store: Store, now_ms: int = NOW_MS, limit: int = 100) -> list[str]:
@@ -285,38 +285,6 @@ def test_a_success_under_a_lapsed_claim_counts(store):
     assert "delivered" == delivery_rows(store)[event(1).id].status
 
 
-def test_410_ends_the_subscription(store):
-    """Who says that it is gone is told nothing more, and what waits for it is no longer due."""
-    (who,) = subscribe(store, subscriber())
-    (first, second) = claim(store, announce(store, [event(1), event(1, user="user-7")]))
-
-    assert {who: "gone"} == settle(store, first, Verdict("failed", 5.0, gone=True)).disabled
-    assert {} == settle(store, second, Verdict("failed", 5.0, gone=True)).disabled
-    assert ("disabled", "gone") == state(store, who)
-    assert [] == due(store, NOW_MS + 10**9)
-    assert [] == announce(store, [event(2)])
-
-
-def test_a_whole_schedule_of_failures_ends_the_subscription(store):
-    """When a delivery dies and nothing got through since it was made, the subscriber is disabled, once."""
-    (who,) = subscribe(store, subscriber())
-    (first, second) = claim(store, announce(store, [event(1), event(1, user="user-7")]))
-
-    assert {who: "long_failure"} == settle(store, first, DEAD).disabled
-    assert {} == settle(store, second, DEAD).disabled
-    assert ("disabled", "long_failure") == state(store, who)
-
-
-def test_one_poisonous_event_does_not(store):
-    """A subscriber that takes other events stays enabled when one of them dies."""
-    (who,) = subscribe(store, subscriber())
-    (first, second) = claim(store, announce(store, [event(1), event(1, user="user-7")]))
-    settle(store, second, DELIVERED)
-
-    assert {} == settle(store, first, DEAD).disabled
-    assert ("enabled", None) == state(store, who)
-
-
 def test_a_dead_subscribers_backlog_hides_nobody(store):
     """However much waits for one subscriber, the due list has room for the others."""
     dead, alive = subscribe(store, subscriber("https://dead.example/", order="none"), subscriber("https://b.example/"))
@@ -347,7 +315,7 @@ def test_owners_names_only_what_is_unfinished(store):
 def test_nothing_is_claimed_and_recorded_out_of_nothing(store):
     """Empty sets are answered without a statement."""
     with store.write() as connection:
-        assert [] == outbox.claim(connection, [], NOW_MS)
+        assert Claimed() == outbox.claim(connection, [], NOW_MS)
         assert Recorded() == record(connection, [], NOW_MS)
 
 

@@ -27,6 +27,7 @@ from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
 from handlers import outgoing
+from handlers.backoff import SCHEDULE_SECONDS
 from tests.store.outbox_story import SECRET, announce, delivery_rows, event, subscribe_by_api, subscriber
 from tests.worker.backend import Backend, Clock, Told, new_runtime, ok
 from tests.worker.receiver import believe, doubts
@@ -34,7 +35,7 @@ from worker.delivery import Deliverer, Limits, deliver
 from worker.post import EXCERPT_CHARACTERS_MAX, Poster
 from worker.runtime import Runtime
 from worker.store import outbox
-from worker.store.tables import attempts, subscribers
+from worker.store.tables import attempts
 
 
 @pytest.fixture(name="clock")
@@ -186,7 +187,7 @@ async def test_a_failing_event_holds_back_only_its_customer(runtime, deliverer, 
     """Customer 42's second event waits for the first; customer 7's does not; then all arrives in order."""
     broken = event(1).id
 
-    async with Backend(lambda told: web.Response(status=503) if told.id == broken else ok(told)) as backend:
+    async with Backend(lambda told: web.Response(status=500) if told.id == broken else ok(told)) as backend:
         listens(runtime, backend)
         await deliverer.deliver(happened(runtime, event(1), event(2), event(3), event(1, user="user-7")))
         await deliverer.drained()
@@ -326,33 +327,13 @@ async def test_what_may_go_to_private_addresses_shares_no_connection(runtime, de
     assert 5 == sum(row.error == "address_refused" for row in attempt_rows(runtime))
 
 
-async def test_410_ends_the_subscription(runtime, deliverer):
-    """A backend that says it is gone is believed, and hears nothing more."""
-    async with Backend(lambda _told: web.Response(status=410)) as backend:
-        (who,) = listens(runtime, backend)
-        with capture_logs() as logs:
-            await deliverer.deliver(happened(runtime, event(1)))
-            await deliverer.drained()
-        assert [] == happened(runtime, event(2))
-
-    with runtime.store.read() as connection:
-        row = connection.execute(select(subscribers)).one()
-    assert ("disabled", "gone") == (row.state, row.reason)
-    assert {
-        "event": "deliver.subscriber_disabled",
-        "log_level": "error",
-        "subscriber": who,
-        "reason": "gone",
-    } == logs[-1]
-
-
 async def test_an_attempt_that_could_not_be_recorded_is_made_again(runtime, deliverer, clock):
     """Killed between POST and record: when the claim lapses the event comes again, with the same id, signed anew."""
     async with Backend(clock=clock) as backend:
         listens(runtime, backend)
         ready = happened(runtime, event(1))
         with runtime.store.write() as connection:
-            (claimed,) = outbox.claim(connection, ready, int(clock() * 1000))
+            (claimed,) = outbox.claim(connection, ready, int(clock() * 1000)).claims
         body = outgoing.body(claimed.document)
         headers = outgoing.headers(claimed.event_id, body, keys=outgoing.keys([SECRET]), now=clock())
         poster = Poster()
@@ -371,29 +352,14 @@ async def test_an_attempt_that_could_not_be_recorded_is_made_again(runtime, deli
     assert int(first.headers["webhook-timestamp"]) < int(second.headers["webhook-timestamp"])
 
 
-async def test_retry_after_is_honored(runtime, deliverer, clock):
-    """A subscriber that asks for two minutes is left alone for two minutes."""
-    async with Backend(lambda _told: web.Response(status=429, headers={"Retry-After": "120"})) as backend:
-        listens(runtime, backend)
-        await deliverer.deliver(happened(runtime, event(1)))
-        await deliverer.drained()
-        clock.ahead_seconds += 119
-        await sweep(runtime, deliverer)
-        assert 1 == len(backend.told)
-        clock.ahead_seconds += 2
-        await sweep(runtime, deliverer)
-
-    assert 2 == len(backend.told)
-
-
 async def test_the_whole_schedule_ends(runtime, deliverer, clock):
-    """Ten attempts, three days, then the delivery is dead and its subscriber disabled, visibly."""
+    """Ten attempts in three days, by the published schedule, then the delivery is dead."""
     async with Backend(lambda _told: web.Response(status=500)) as backend:
         listens(runtime, backend)
         happened(runtime, event(1))
-        for _ in range(12):
+        for wait in (*SCHEDULE_SECONDS, SCHEDULE_SECONDS[-1]):
+            clock.ahead_seconds += wait
             await sweep(runtime, deliverer)
-            clock.ahead_seconds += 86_400 * 1.1
 
     assert 10 == len(backend.told)
     row = delivery_rows(runtime.store)[event(1).id]

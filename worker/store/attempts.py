@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, bindparam, select, tuple_, update
 
 from handlers.backoff import Verdict
+from worker.store import standing
 from worker.store.outbox import Claim, first_in_line
-from worker.store.tables import DELIVERED, PENDING, attempts, customers, deliveries, subscribers
+from worker.store.standing import Outcome
+from worker.store.tables import PENDING, attempts, customers, deliveries
 
 _Rows = Sequence[Mapping[str, Any]]
 
@@ -56,7 +58,8 @@ def record(connection: Connection, ended: Sequence[Attempt], now_ms: int) -> Rec
     connection.execute(attempts.insert(), [_row(attempt) for attempt in ended])
     _close(connection, ended, now_ms)
     _postpone(connection, ended, now_ms)
-    return Recorded(_release(connection, ended, now_ms), _disable(connection, ended))
+    following = _release(connection, ended, now_ms)
+    return Recorded(following, standing.settle(connection, _outcomes(ended, now_ms), now_ms))
 
 
 def _hold_customers(connection: Connection, ended: Sequence[Attempt]) -> None:
@@ -119,34 +122,22 @@ def _release(connection: Connection, ended: Sequence[Attempt], now_ms: int) -> d
     return following
 
 
-def _disable(connection: Connection, ended: Sequence[Attempt]) -> dict[str, str]:
-    """Tell no more those who say that they are gone, and those whom nothing reached for a whole schedule."""
-    reasons: dict[str, str] = {}
-    for subscriber in {attempt.claim.subscriber for attempt in ended if attempt.verdict.gone}:
-        if _disable_one(connection, subscriber, "gone"):
-            reasons[subscriber] = "gone"
-    given_up: dict[str, int] = {}
-    for attempt in _with(ended, "dead"):
-        since_ms = attempt.claim.created_at_ms
-        given_up[attempt.claim.subscriber] = max(since_ms, given_up.get(attempt.claim.subscriber, 0))
-    for subscriber, since_ms in given_up.items():
-        if _disable_one(connection, subscriber, "long_failure", _nothing_delivered(subscriber, since_ms)):
-            reasons[subscriber] = "long_failure"
-    return reasons
-
-
-def _disable_one(connection: Connection, subscriber: str, reason: str, *conditions: ColumnElement[bool]) -> bool:
-    enabled = update(subscribers).where(subscribers.c.id == subscriber, subscribers.c.state == "enabled", *conditions)
-    return connection.execute(enabled.values(state="disabled", reason=reason)).rowcount > 0
-
-
-def _nothing_delivered(subscriber: str, since_ms: int) -> ColumnElement[bool]:
-    """Tell whether nothing that fell due since then got through."""
-    return ~exists().where(
-        deliveries.c.status == DELIVERED,
-        deliveries.c.next_attempt_ms >= since_ms,
-        deliveries.c.subscriber == subscriber,
-    )
+def _outcomes(ended: Sequence[Attempt], now_ms: int) -> Iterable[Outcome]:
+    """Sum up what the attempts say of their subscribers."""
+    found: dict[str, Outcome] = {}
+    for attempt in ended:
+        claim, verdict = attempt.claim, attempt.verdict
+        one = found.setdefault(claim.subscriber, Outcome(claim.subscriber, claim.failing_since_ms))
+        if one.failing_since_ms is None:
+            one.failing_since_ms = claim.failing_since_ms
+        one.gone = one.gone or verdict.gone
+        if verdict.outcome == "delivered":
+            one.delivered = True
+        else:
+            one.failed_at_ms = min(one.failed_at_ms or attempt.attempted_at_ms, attempt.attempted_at_ms)
+        if verdict.rest_seconds:
+            one.rest_until_ms = max(one.rest_until_ms, now_ms + int(verdict.rest_seconds * 1000))
+    return found.values()
 
 
 def _with(ended: Iterable[Attempt], outcome: str) -> list[Attempt]:

@@ -12,7 +12,7 @@ while an earlier one of the same subscriber and customer is pending.
 """
 
 import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from handlers.outgoing import matches
 from schemas.resources import Event
 from worker.keyring import NOTHING_KEPT
 from worker.store import bulk
+from worker.store.pacing import pace
 from worker.store.tables import PENDING, deliveries, events, subscribers
 
 LEASE_SLACK_MS = 15_000
@@ -56,9 +57,13 @@ _address = (
     subscribers.c.order,
     subscribers.c.allow_private,
     subscribers.c.timeout_seconds,
+    subscribers.c.rate_per_second,
+    subscribers.c.not_before_ms,
+    subscribers.c.failing_since_ms,
 )
 
-_LISTENING = """SELECT id, app, types, "order" FROM subscribers WHERE app IN ? AND state = 'enabled'"""
+_LISTENING = """
+    SELECT id, app, types, "order", environment, state FROM subscribers WHERE app IN ? AND state <> 'disabled'"""
 # Told by their keys and numbered, never compared with each other: without statistics, as on a table that has just begun
 # to fill, PostgreSQL compares every pending delivery with every other one.
 _FIRST = """
@@ -77,6 +82,12 @@ class _Listener(NamedTuple):
     id: str
     app: str
     order: str
+    environment: str | None
+    state: str
+
+    def hears(self, event: Event) -> bool:
+        """Tell whether it listens to what happens there, whatever the type."""
+        return self.app == event.app and self.environment in (None, event.environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +96,7 @@ class Claim:
 
     Attributes:
         origin: where its subscriber's secrets are: `config`, or `api` and sealed in `secrets` (`worker/keyring.py`).
+        failing_since_ms: since when its subscriber has only failed; None: it does not.
     """
 
     id: str
@@ -103,6 +115,7 @@ class Claim:
     attempts: int
     created_at_ms: int
     claimed_until_ms: int
+    failing_since_ms: int | None
 
     @property
     def customer(self) -> Customer | None:
@@ -112,10 +125,22 @@ class Claim:
         return (self.subscriber, self.app, self.user_id)
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What was taken, and who wants to be left alone.
+
+    Attributes:
+        resting: subscriber → Unix milliseconds before which nothing more of it may begin.
+    """
+
+    claims: Sequence[Claim] = ()
+    resting: Mapping[str, int] = field(default_factory=dict)
+
+
 def enqueue(
     connection: Connection, events: Sequence[Event], listening: Iterable[Any], now_ms: int
 ) -> Callable[[], list[str]]:
-    """Put one delivery per event and enabled subscriber that asked for it into the outbox, in two statements.
+    """Put one delivery per event and subscriber that asked for it into the outbox, in two statements.
 
     Args:
         connection: a transaction.
@@ -124,22 +149,14 @@ def enqueue(
         now_ms: Unix milliseconds.
 
     Returns:
-        To be called for the deliveries that may be attempted at once: not those held back by an earlier one.
+        To be called for the deliveries that may be attempted at once: not those held back by an earlier one, nor by
+        their subscriber, which is paused.
     """
-    asked = [(_Listener(id_, app, order), json.loads(types)) for id_, app, types, order in listening]
-    who = {
-        (app, type_): [whom for whom, types in asked if whom.app == app and matches(types, type_)]
-        for app, type_ in {(event.app, event.type) for event in events}
-    }
-    new = [
-        (identify.make("dlv", event.id, whom.id), event, whom)
-        for event in events
-        for whom in who[event.app, event.type]
-    ]
+    new = list(_wanted(events, listening))
     rows = [_delivery(*each) for each in new]
     now = {"next_attempt_ms": now_ms, "created_at_ms": now_ms}
     bulk.insert_absent(connection, deliveries, _COLUMNS, rows, {**_WAITING, **now})
-    queued = {id_: _customer(event, whom) for id_, event, whom in new}
+    queued = {id_: _customer(event, whom) for id_, event, whom in new if whom.state == "enabled"}
     first = _ask_first(connection, set(filter(None, queued.values())))
 
     def at_once() -> list[str]:
@@ -150,8 +167,23 @@ def enqueue(
 
 
 def ask_listening(connection: Connection, apps: Collection[str]) -> Iterable[Any]:
-    """Ask for the enabled subscribers of these apps."""
+    """Ask for the subscribers of these apps, paused ones too: what happens meanwhile waits for them."""
     return bulk.ask(connection, _LISTENING, apps) if apps else ()
+
+
+def _wanted(events: Sequence[Event], listening: Iterable[Any]) -> Iterable[tuple[str, Event, _Listener]]:
+    """Pair each event with everybody who asked for it, and name the delivery: the same one, whenever it is asked."""
+    asked = [
+        (_Listener(id_, app, order, environment, state), json.loads(types))
+        for id_, app, types, order, environment, state in listening
+    ]
+    who: dict[tuple[str, str, str], list[_Listener]] = {}
+    for event in events:
+        kind = (event.app, event.environment, event.type)
+        if kind not in who:
+            who[kind] = [whom for whom, types in asked if whom.hears(event) and matches(types, event.type)]
+        for whom in who[kind]:
+            yield identify.make("dlv", event.id, whom.id), event, whom
 
 
 def _customer(event: Event, subscriber: _Listener) -> Customer | None:
@@ -164,9 +196,10 @@ def _customer(event: Event, subscriber: _Listener) -> Customer | None:
 def due(connection: Connection, now_ms: int, limit: int) -> list[str]:
     """List deliveries to attempt now, each subscriber's longest due first.
 
-    Every subscriber has an equal share of `limit`: the backlog of a dead one must not hide the others.
+    Every subscriber that does not rest has an equal share of `limit`: the backlog of a dead one must not hide the
+    others.
     """
-    enabled = select(subscribers.c.id).where(subscribers.c.state == "enabled")
+    enabled = select(subscribers.c.id).where(subscribers.c.state == "enabled", subscribers.c.not_before_ms <= now_ms)
     listening = connection.execute(enabled).scalars().all()
     share = (
         select(deliveries.c.id)
@@ -191,24 +224,25 @@ def owners(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
     return {one: found[one] for one in wanted if one in found}
 
 
-def claim(connection: Connection, ids: Iterable[str], now_ms: int) -> list[Claim]:
-    """Take the due ones among these for this process, until their claims lapse.
+def claim(connection: Connection, ids: Iterable[str], now_ms: int) -> Claimed:
+    """Take the due ones among these for this process, until their claims lapse, as far as their subscribers' pace goes.
 
     What another process just takes is passed over.
     """
-    wanted = list(ids)
-    if not wanted:
-        return []
+    place = {id_: at for at, id_ in enumerate(ids)}
+    if not place:
+        return Claimed()
     statement = (
         select(deliveries, *_address, events.c.document)
         .select_from(_told.join(events, events.c.id == deliveries.c.event_id))
-        .where(deliveries.c.id.in_(wanted), _due)
+        .where(deliveries.c.id.in_(place), _due)
         .with_for_update(of=deliveries, skip_locked=True)
     )
     rows = connection.execute(statement, {"now_ms": now_ms}).all()
-    claims = [_claim(row, now_ms) for row in rows]
+    paced = pace(connection, sorted(rows, key=lambda row: place[row.id]), now_ms)
+    claims = [_claim(row, now_ms) for row in paced.rows]
     bulk.change(connection, deliveries, ("id", "claimed_until_ms"), [(one.id, one.claimed_until_ms) for one in claims])
-    return claims
+    return Claimed(claims, paced.resting)
 
 
 def first_in_line(connection: Connection, customers: Iterable[Customer]) -> dict[Customer, str]:
@@ -293,4 +327,5 @@ def _claim(row: Any, now_ms: int) -> Claim:
         attempts=row.attempts,
         created_at_ms=row.created_at_ms,
         claimed_until_ms=now_ms + lease_ms,
+        failing_since_ms=row.failing_since_ms,
     )
