@@ -16,12 +16,11 @@ from typing import TypeVar
 
 import structlog
 
-from handlers import outgoing
 from handlers.backoff import judge, parse_retry_after
 from worker.keyring import Keyring
 from worker.post import Answer, Poster
 from worker.runtime import Runtime
-from worker.sealing import Sealed
+from worker.signing import post_signed
 from worker.store import outbox
 from worker.store.attempts import Attempt, Recorded, record
 from worker.store.engine import StoreUnavailable
@@ -269,16 +268,13 @@ class Deliverer:
         self._wake()
 
     async def _post(self, claim: Claim, attempted_at: float) -> Answer:
-        try:
-            keys = outgoing.keys(self._keyring.secrets(claim, attempted_at))
-        except Sealed as error:
-            return Answer(error=error.code)
-        if not keys:
-            return Answer(error="no_secret")
-        body = outgoing.body(claim.document)
-        headers = outgoing.headers(claim.event_id, body, keys=keys, now=attempted_at)
-        return await self._poster.post(
-            claim.url, body, headers, allow_private=claim.allow_private, timeout_seconds=claim.timeout_seconds
+        return await post_signed(
+            self._poster,
+            self._keyring,
+            claim,
+            event_id=claim.event_id,
+            document=claim.document,
+            now=attempted_at,
         )
 
     def _judged(self, claim: Claim, answer: Answer, attempted_at: float) -> Attempt:

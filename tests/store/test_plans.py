@@ -16,7 +16,8 @@ from tests.worker.desk import Desk, arrival, desk
 from tests.worker.stripe_events import a_refunded_subscription
 from worker.inbox import Inbox
 from worker.process import process
-from worker.store import feed, tables, timeline
+from worker.store import deliveries as told
+from worker.store import feed, outbox, tables, timeline
 from worker.store import inbox as inboxes
 from worker.store.engine import Store
 
@@ -95,6 +96,24 @@ async def test_no_table_is_read_from_end_to_end(at: Desk):
         shown = timeline.list_timeline(connection, {"user_id": user}, after=None, limit=10)
 
     assert shown
+    assert [] == plans.scans()
+
+
+def test_what_became_of_deliveries_is_found_by_indexes(at: Desk):
+    """Lists of deliveries, what is due and what was missed are found without reading the outbox or the feed."""
+    (who,) = subscribe(at.store, subscriber())
+    fill(at.store)
+    plans = Plans()
+    plans.watch(at.store)
+    with at.store.write() as connection:
+        for status in (None, "pending", "delivered", "failed"):
+            told.list_deliveries(connection, who, status=status, type_=None, after=(10**13, "z"), limit=10)
+        told.retry_range(connection, who, status="failed", since_ms=0, until_ms=10**13, after=None, now_ms=1)
+        outbox.due(connection, 10**13, 100)
+        connection.execute(text("UPDATE subscribers SET missed_after = (SELECT max(position) - 10 FROM events)"))
+        told.queue_missed(connection, who, 1)
+
+    assert len(plans.found) > 6
     assert [] == plans.scans()
 
 

@@ -24,6 +24,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 ON_BOTH = (
     "customers",
+    "deliveries",
     "events",
     "idempotency",
     "notifications",

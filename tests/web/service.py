@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from config.platforms import Amazon, Apple, Google, Stripe
 from config.products import Product
 from config.settings import Admin, App, Server, Settings
+from tests.store.outbox_story import SEALER
 from tests.web.seed import ANNUAL, APP, NOW
 from worker.fetch import Fetched, FetchFailed
 from worker.inbox import Inbox
@@ -133,7 +134,14 @@ def settings(**server: Any) -> Settings:
 
 def runtime_of(chosen: Settings, url: str, queue: Queue, clock: Clock) -> Runtime:
     """Make the parts of a process around a store."""
-    return Runtime(settings=chosen, store=Store(url), queue=queue, metrics=Metrics(CollectorRegistry()), clock=clock)
+    return Runtime(
+        settings=chosen,
+        store=Store(url),
+        queue=queue,
+        metrics=Metrics(CollectorRegistry()),
+        clock=clock,
+        sealer=SEALER,
+    )
 
 
 def application(runtime: Runtime, queue: Queue, trust: Any = None) -> web.Application:

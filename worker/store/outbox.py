@@ -153,9 +153,7 @@ def enqueue(
         their subscriber, which is paused.
     """
     new = list(_wanted(events, listening))
-    rows = [_delivery(*each) for each in new]
-    now = {"next_attempt_ms": now_ms, "created_at_ms": now_ms}
-    bulk.insert_absent(connection, deliveries, _COLUMNS, rows, {**_WAITING, **now})
+    put(connection, [_delivery(*each) for each in new], now_ms)
     queued = {id_: _customer(event, whom) for id_, event, whom in new if whom.state == "enabled"}
     first = _ask_first(connection, set(filter(None, queued.values())))
 
@@ -164,6 +162,16 @@ def enqueue(
         return [id_ for id_, customer in queued.items() if customer is None or line.get(customer) == id_]
 
     return at_once
+
+
+def put(connection: Connection, rows: bulk.Rows, now_ms: int) -> Callable[[], int]:
+    """Put deliveries in line, each an id, event, subscriber, app, user and sequence; what is there already stays.
+
+    Returns:
+        To be called for how many were not there.
+    """
+    now = {"next_attempt_ms": now_ms, "created_at_ms": now_ms}
+    return bulk.insert_absent(connection, deliveries, _COLUMNS, rows, {**_WAITING, **now})
 
 
 def ask_listening(connection: Connection, apps: Collection[str]) -> Iterable[Any]:

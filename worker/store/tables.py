@@ -63,7 +63,6 @@ ACCEPTED: Final = literal_column("'accepted'", Text())
 QUARANTINED: Final = literal_column("'quarantined'", Text())
 DEAD: Final = literal_column("'dead'", Text())
 PENDING: Final = literal_column("'pending'", Text())
-DELIVERED: Final = literal_column("'delivered'", Text())
 """Written out in statements: that an index of some rows will do, a database sees in the text and in no parameter."""
 
 # A row that is rewritten stays on its page where there is room for it twice: then PostgreSQL logs what changed and not
@@ -306,7 +305,7 @@ deliveries = Table(
     Column("retried_at_ms", BigInteger),
     _some("subscriber", "next_attempt_ms", where="status = 'pending'"),
     _some("subscriber", "app", "user_id", "sequence", where="status = 'pending'"),
-    _some("subscriber", "next_attempt_ms", where="status = 'delivered'", name="ix_deliveries_delivered"),
+    _some("subscriber", "created_at_ms", "id", where="status <> 'pending'", name="ix_deliveries_finished"),
     **_REWRITTEN,
 )
 

@@ -11,6 +11,7 @@ from worker.web import (
     asyncapi,
     auth,
     customers,
+    deliveries,
     events,
     front,
     health,
@@ -35,6 +36,7 @@ API: tuple[Route, ...] = (
     *customers.ROUTES,
     *events.ROUTES,
     *notifications.ROUTES,
+    *deliveries.ROUTES,
 )
 
 EVENTS = asyncapi.serving(API)

@@ -20,6 +20,16 @@ def upgrade() -> None:
     op.add_column("subscribers", sa.Column("not_before_ms", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("subscribers", sa.Column("failing_since_ms", sa.BigInteger(), nullable=True))
     op.add_column("subscribers", sa.Column("missed_after", sa.BigInteger(), nullable=True))
+    # Whether anybody heard anything at all is in the subscriber's row now; what is listed has taken the index's place.
+    op.drop_index("ix_deliveries_delivered", "deliveries")
+    finished = sa.text("status <> 'pending'")
+    op.create_index(
+        "ix_deliveries_finished",
+        "deliveries",
+        ["subscriber", "created_at_ms", "id"],
+        postgresql_where=finished,
+        sqlite_where=finished,
+    )
     op.add_column("deliveries", sa.Column("retried_at_ms", sa.BigInteger(), nullable=True))
     op.create_table(
         "marks",
