@@ -1,11 +1,11 @@
 """The rules that join several keys, or look into a value: what types alone cannot refuse."""
 
 import base64
-import binascii
 import re
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
+from config import addresses
 from config.platforms import Amazon, Apple, Google
 from config.problems import Problem
 from config.settings import App, Settings, Store, Subscriber
@@ -18,9 +18,11 @@ SUBSCRIPTION = re.compile(r"projects/[^/\s]+/subscriptions/[^/\s]+")
 """https://cloud.google.com/pubsub/docs/reference/rest/v1/projects.subscriptions"""
 ENCRYPTION_KEY = re.compile(r"[A-Za-z0-9_-]{43}=")
 """https://github.com/fernet/spec/blob/master/Spec.md: 32 bytes."""
-SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret starts with
+SECRET_PREFIXES = ("whsec_", "whsk_")
 SECRET_BYTES_MIN = 24
 """Standard Webhooks asks for 24 to 64 random bytes: https://github.com/standard-webhooks/standard-webhooks"""
+PRIVATE_KEY_BYTES = (32, 64)
+TYPE_PATTERN = re.compile(r"\*|[a-z_]+\.(\*|[a-z_]+)")
 BROKER_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 STORE_SCHEMES = ("sqlite", "postgresql")
 TOKEN_CHARACTERS_MIN = 16
@@ -36,6 +38,9 @@ def problems(settings: Settings) -> Iterator[Problem]:
         yield from _app(name, app)
     for index, subscriber in enumerate(settings.subscribers):
         yield from _subscriber(index, subscriber, settings)
+        same = [(one.app, one.url) for one in settings.subscribers].index((subscriber.app, subscriber.url))
+        if same < index:
+            yield Problem(("subscribers", str(index)), f"has the app and url of subscribers[{same}]: make them one")
 
 
 def warnings(settings: Settings) -> Iterator[Problem]:
@@ -154,23 +159,33 @@ def _subscriber(index: int, subscriber: Subscriber, settings: Settings) -> Itera
     if subscriber.app not in settings.apps:
         apps = ", ".join(settings.apps) or "none"
         yield Problem((*at, "app"), f"names {subscriber.app!r}, which is not an app here (there: {apps})")
-    url = urlsplit(subscriber.url)
-    if url.scheme not in {"http", "https"} or not url.hostname:
-        yield Problem((*at, "url"), "is not an http:// or https:// address")
+    if wrong := addresses.mistake(subscriber.url, allow_private=subscriber.allow_private):
+        yield Problem((*at, "url"), wrong)
+    for number, pattern in enumerate(subscriber.types):
+        if not TYPE_PATTERN.fullmatch(pattern):
+            yield Problem(
+                (*at, "types", str(number)), 'is none of a type ("refund.failed"), a family ("refund.*"), "*"'
+            )
     if not subscriber.secrets:
         yield Problem((*at, "secrets"), "is empty, and what is sent is always signed")
     for number, secret in enumerate(subscriber.secrets):
-        if wrong := _secret_mistake(secret):
+        if wrong := secret_mistake(secret):
             yield Problem((*at, "secrets", str(number)), wrong)
 
 
-def _secret_mistake(secret: str) -> str | None:
-    if not secret.startswith(SECRET_PREFIX):
-        return f"does not start with {SECRET_PREFIX}"
+def secret_mistake(secret: str) -> str | None:
+    """Say what keeps a text from being a secret of Standard Webhooks, without quoting it; None: it is one."""
+    prefix = next((prefix for prefix in SECRET_PREFIXES if secret.startswith(prefix)), None)
+    if prefix is None:
+        return f"does not start with {' or '.join(SECRET_PREFIXES)}"
     try:
-        size = len(base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True))
-    except binascii.Error:
-        return f"is not base64 after {SECRET_PREFIX}"
+        size = len(base64.b64decode(secret.removeprefix(prefix), validate=True))
+    except ValueError:
+        return f"is not base64 after {prefix}"
+    if prefix == "whsk_":
+        return (
+            None if size in PRIVATE_KEY_BYTES else f"holds {size} bytes; an ed25519 key has 32, or 64 with its public"
+        )
     return None if size >= SECRET_BYTES_MIN else f"holds {size} bytes; at least {SECRET_BYTES_MIN} are needed"
 
 

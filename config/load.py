@@ -47,7 +47,7 @@ def load(path: Path | None, environ: Mapping[str, str]) -> Settings:
     lines = [*overlay.lines, *(where.line(p.path, f"{dotted(p.path)} {p.text}") for p in problems(settings))]
     if lines:
         raise ConfigError(lines)
-    return settings
+    return settings.read_from(str(path)) if path is not None else settings
 
 
 def _read_file(path: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from config.platforms import Amazon, Apple, Google, Stripe
 from config.policy import Policy
@@ -56,18 +56,31 @@ class Admin(Section):
     """Asked for by /metrics and /readyz when set."""
 
 
+class Subscribing(Section):
+    """What the API's subscribers may ask for."""
+
+    allow_private: bool = False
+    """They may be at private, loopback and link-local addresses, and without TLS."""
+    max_per_app: int = Field(default=100, ge=0, le=10_000)
+    """So many there may be of an app; each costs something with every event of it. 0: the API makes none."""
+
+
 class Subscriber(Section):
     """An app backend that is told."""
 
     app: str
     url: str
     secrets: tuple[str, ...] = Field(default=(), repr=False)
-    """Standard Webhooks secrets, `whsec_` + base64; all sign while rotating."""
+    """Standard Webhooks secrets: `whsec_` signs as v1, `whsk_` as v1a; all sign while rotating."""
     types: tuple[str, ...] = ("*",)
+    environment: Literal["", "production", "sandbox"] = ""
+    """Empty: both."""
     order: Literal["per_customer", "none"] = "per_customer"
-    allow_private: bool = False
-    """Deliver to private, loopback and link-local addresses too."""
+    rate_per_second: float = Field(default=0.0, ge=0, le=1000)
+    """0: no limit."""
     timeout_seconds: float = Field(default=15.0, gt=0, le=60)
+    allow_private: bool = False
+    """Deliver to private, loopback and link-local addresses too, and without TLS."""
 
 
 class Work(Section):
@@ -131,4 +144,16 @@ class Settings(Section):
     work: Work = Work()
     lookups: Lookups = Lookups()
     apps: dict[str, App] = Field(default_factory=dict)
+    subscribing: Subscribing = Subscribing()
     subscribers: tuple[Subscriber, ...] = ()
+    _file: str | None = PrivateAttr(default=None)
+
+    @property
+    def place(self) -> str:
+        """Say where it was read from, for whoever has to change something there."""
+        return self._file or "the environment (CLAWBACK_…)"
+
+    def read_from(self, file: str) -> "Settings":
+        """Remember the file."""
+        self._file = file
+        return self

@@ -4,15 +4,17 @@ import time
 
 from dramatiq.brokers.redis import RedisBroker
 from prometheus_client import CollectorRegistry
+from sqlalchemy import Connection
 
 from config.settings import Settings
 from worker.broker import make_broker
+from worker.keyring import sealed_anew
 from worker.lookups import Lookups
 from worker.metrics import Metrics
 from worker.queue import BrokerQueue
 from worker.runtime import Runtime
 from worker.sealing import Sealer
-from worker.store import outbox
+from worker.store import subscribers
 from worker.store.engine import Store
 
 
@@ -41,7 +43,16 @@ def introduce_subscribers(runtime: Runtime) -> None:
     Every process does, before it works; doing it again changes nothing.
     """
     now = runtime.clock()
-    runtime.store.change(lambda connection: outbox.sync_subscribers(connection, runtime.settings.subscribers, now))
+    runtime.store.change(lambda connection: subscribers.sync_subscribers(connection, runtime.settings.subscribers, now))
+    if runtime.sealer:
+        runtime.store.change(lambda connection: _seal_anew(connection, runtime.sealer))
+
+
+def _seal_anew(connection: Connection, sealer: Sealer) -> None:
+    """Seal with the first key what an earlier one sealed, so that the earlier one can go."""
+    for id_, column in subscribers.sealed_secrets(connection).items():
+        if (anew := sealed_anew(column, sealer)) != column:
+            subscribers.replace_secrets(connection, id_, column, anew)
 
 
 def close(runtime: Runtime) -> None:

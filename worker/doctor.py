@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import redis
 from sqlalchemy import text
@@ -21,6 +21,7 @@ from worker import bootstrap, trust
 from worker.audit import check_fold
 from worker.broker import connect
 from worker.clients.google_key import KeyFileError, read_service_account
+from worker.doctor_seals import Verdict, look_at_seals
 from worker.lookups import MAKERS
 from worker.ownership import DISTRIBUTION, collisions, strays
 from worker.runtime import Runtime
@@ -30,8 +31,6 @@ from worker.valkey import ValkeyUnavailable, answers, find_server, socket_path, 
 
 CLOCK_SECONDS_MAX = 2.0
 """Signatures carry times with a tolerance of minutes; a clock that is two seconds off is on its way there."""
-
-Verdict = Literal["ok", "warning", "failed", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +201,15 @@ def check_ledger(patient: Patient) -> Iterator[Finding]:
         yield Finding("ledger", "ok", f"{audit.lineages} stored views equal the fold of their entries")
 
 
+def check_seals(patient: Patient) -> Iterator[Finding]:
+    """Every secret that is sealed can be opened, and no key is kept for nothing."""
+    if current(patient.runtime.store) != head():
+        yield Finding("seals", "skipped", "the database needs a migration first")
+        return
+    for verdict, detail, advice in look_at_seals(patient.runtime):
+        yield Finding("seals", verdict, detail, advice)
+
+
 PLATFORMS = ("apple", "google", "stripe", "amazon")
 
 CHECKS: Mapping[str, Check] = {
@@ -210,6 +218,7 @@ CHECKS: Mapping[str, Check] = {
     "lookups": check_lookups,
     "database": check_database,
     "migrations": check_migrations,
+    "seals": check_seals,
     "broker": check_broker,
     "packages": check_packages,
     "ledger": check_ledger,

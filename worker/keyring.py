@@ -4,14 +4,22 @@ A subscriber of the configuration is never asked for in the store, so its secret
 has its secrets in `subscribers.secrets`: each sealed by itself, so that replacing one needs none of the others.
 """
 
+import base64
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
-from config.settings import Subscriber
-from worker.sealing import Sealer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from config.settings import Subscriber
+from handlers.outgoing import public_key
+from worker.sealing import Sealed, Sealer
+
+SECRET_BYTES = 32
+SECRETS_MAX = 8
+"""So many sign at once. Each makes the header longer, and nobody rotates so often."""
 NOTHING_KEPT = "[]"
 """`subscribers.secrets` of a subscriber of the configuration."""
 
@@ -90,3 +98,47 @@ def read(column: str) -> tuple[KeptSecret, ...]:
 def write(kept: Iterable[KeptSecret]) -> str:
     """Write `subscribers.secrets`."""
     return json.dumps([asdict(one) for one in kept])
+
+
+def configured(subscribers: Iterable[Subscriber], app: str, url: str) -> tuple[KeptSecret, ...]:
+    """Describe the secrets of a subscriber of the configuration, which nobody keeps."""
+    own = (one.secrets for one in subscribers if (one.app, one.url) == (app, url))
+    return tuple(KeptSecret("", public_key=public_key(secret)) for secret in next(own, ()))
+
+
+def make_secret(signature: str) -> str:
+    """Make a secret for `v1`, or a private key with its public half for `v1a`, as Standard Webhooks writes them."""
+    if signature == "v1":
+        return "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+    key = Ed25519PrivateKey.generate()
+    return "whsk_" + base64.b64encode(key.private_bytes_raw() + key.public_key().public_bytes_raw()).decode()
+
+
+def keep(secret: str, sealer: Sealer) -> KeptSecret:
+    """Make of a secret what may be stored.
+
+    Raises:
+        NoEncryptionKey: there is nothing to seal it with.
+    """
+    return KeptSecret(sealer.seal(secret), public_key=public_key(secret))
+
+
+def rotate(kept: Sequence[KeptSecret], new: KeptSecret, *, ends_at_ms: int, now: float) -> tuple[KeptSecret, ...]:
+    """Put a new secret first; those before it end at a moment, or earlier as was said before. What ended is dropped."""
+    before = (one for one in kept if one.signs(now))
+    ending = (replace(one, ends_at_ms=min(ends_at_ms, one.ends_at_ms or ends_at_ms)) for one in before)
+    return (new, *(one for one in ending if one.signs(now)))
+
+
+def sealed_anew(column: str, sealer: Sealer) -> str:
+    """Seal with the first key what another one sealed; what no key opens stays as it is."""
+    return write(_sealed_anew(one, sealer) for one in read(column))
+
+
+def _sealed_anew(one: KeptSecret, sealer: Sealer) -> KeptSecret:
+    if not sealer or sealer.is_current(one.sealed):
+        return one
+    try:
+        return replace(one, sealed=sealer.seal(sealer.open(one.sealed)))
+    except Sealed:
+        return one

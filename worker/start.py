@@ -11,6 +11,7 @@ from pathlib import Path
 from config.section import Section
 from config.settings import Settings
 from worker.control import Control
+from worker.keyfile import with_key_file
 from worker.store.engine import Store
 from worker.store.migrate import pending, upgrade
 from worker.supervise import Child, Supervisor, Verb
@@ -48,14 +49,14 @@ def refuse_pending_migration(settings: Settings) -> None:
 
 
 def settle(settings: Settings, data_dir: Path) -> Settings:
-    """Replace what means "in the data directory" by where that is: the embedded broker, a store nobody named."""
+    """Replace what means "in the data directory" by where that is: the embedded broker, a store nobody named, a key."""
     changes: dict[str, Section] = {}
     if settings.broker.url == EMBEDDED:
         changes["broker"] = settings.broker.model_copy(update={"url": socket_url(data_dir)})
     if "url" not in settings.store.model_fields_set:
         url = f"sqlite:///{data_dir.absolute() / 'clawback.db'}"
         changes["store"] = settings.store.model_copy(update={"url": url})
-    return settings.model_copy(update=changes)
+    return with_key_file(settings.model_copy(update=changes), data_dir)
 
 
 def everything(settings: Settings, config: Path | None, data_dir: Path, *, log: Path | None = None) -> list[Child]:

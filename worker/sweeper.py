@@ -17,7 +17,7 @@ from schemas.resources import Event, Purchase
 from worker.commit import Bookkeeper
 from worker.process import count_changes, hint_deliveries
 from worker.runtime import QueueUnavailable, Runtime
-from worker.store import answers, inbox, lapses, locks, outbox
+from worker.store import answers, inbox, lapses, locks, outbox, subscribers
 
 BATCH_MAX = 500
 TIDIED_MAX = 10_000
@@ -75,6 +75,7 @@ def tidy(runtime: Runtime) -> int:
     now = runtime.clock()
     with runtime.store.write() as connection:
         forgotten = answers.forget_old(connection, now_ms=int(now * 1000))
+        forgotten += subscribers.forget_orphans(connection)
         return forgotten + lapses.forget_passed(connection, now=int(now), limit=TIDIED_MAX)
 
 

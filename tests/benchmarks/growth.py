@@ -40,8 +40,9 @@ from worker.runtime import Runtime
 from worker.simulator.registry import SPEAKERS
 from worker.simulator.sale import Sale, Shot, Simulator
 from worker.simulator.sales import DAY_MS
-from worker.store import feed, migrate, outbox, timeline
+from worker.store import feed, migrate, timeline
 from worker.store.engine import Store
+from worker.store.subscribers import sync_subscribers
 from worker.work import spare_collector
 
 SMALL, LARGE = 10_000, 10_000_000
@@ -92,7 +93,7 @@ def opened(home: Path, cluster: Cluster, name: str) -> Iterator[Ledger]:
     store = Store(url, settings.store)
     migrate.upgrade(store)
     with store.write() as connection:
-        outbox.sync_subscribers(connection, settings.subscribers, time.time())
+        sync_subscribers(connection, settings.subscribers, time.time())
     yield Ledger(name, url, settings, demo_directory(home), store)
     store.close()
 

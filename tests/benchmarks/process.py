@@ -37,8 +37,9 @@ from worker.runtime import Runtime
 from worker.simulator.registry import SPEAKERS
 from worker.simulator.sale import Sale, Shot, Simulator
 from worker.simulator.sales import DAY_MS, Till
-from worker.store import inbox, migrate, outbox
+from worker.store import inbox, migrate
 from worker.store.engine import Store
+from worker.store.subscribers import sync_subscribers
 from worker.work import spare_collector
 
 SET, SETS, WARM = 256, 7, 2
@@ -99,7 +100,7 @@ class Bench:
         self.directory, self.settings = demo_directory(directory), settings
         self.runtime = Runtime(settings, store, ListQueue(), Metrics(CollectorRegistry()), time.time)
         with store.write() as connection:
-            outbox.sync_subscribers(connection, settings.subscribers, time.time())
+            sync_subscribers(connection, settings.subscribers, time.time())
 
     def simulator(self, platform: str) -> Simulator:
         """Speak as a platform."""

@@ -14,6 +14,7 @@ from worker.sealing import Sealer
 from worker.store import outbox
 from worker.store.engine import Store
 from worker.store.migrate import upgrade
+from worker.store.subscribers import sync_subscribers
 from worker.store.tables import deliveries, events, subscribers
 
 SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
@@ -38,7 +39,7 @@ def subscriber(url: str = "https://api.acme.example/refunds", **chosen: Any) -> 
 def subscribe(store: Store, *configured: Subscriber, now: float = NOW) -> list[str]:
     """Make these the configured subscribers, and give their ids in that order."""
     with store.write() as connection:
-        outbox.sync_subscribers(connection, configured, now)
+        sync_subscribers(connection, configured, now)
         ids = {row.url: row.id for row in connection.execute(select(subscribers.c.url, subscribers.c.id))}
     return [ids[one.url] for one in configured]
 

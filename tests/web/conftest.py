@@ -31,6 +31,7 @@ ON_BOTH = (
     "purchases",
     "refunds",
     "renamed",
+    "subscribers",
     "timeline",
     "unmatched",
 )

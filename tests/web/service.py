@@ -15,12 +15,13 @@ from prometheus_client import CollectorRegistry
 from config.platforms import Amazon, Apple, Google, Stripe
 from config.products import Product
 from config.settings import Admin, App, Server, Settings
-from tests.store.outbox_story import SEALER
+from config.settings import Store as Choices
 from tests.web.seed import ANNUAL, APP, NOW
 from worker.fetch import Fetched, FetchFailed
 from worker.inbox import Inbox
 from worker.metrics import Metrics, QueueDepth
 from worker.runtime import QueueUnavailable, Runtime
+from worker.sealing import Sealer
 from worker.store.engine import Store
 from worker.trust import Trust
 from worker.web.app import create_admin_app, create_app, make_runner
@@ -28,6 +29,7 @@ from worker.web.app import create_admin_app, create_app, make_runner
 TOKEN = "the-token-of-the-operators"
 OTHER_TOKEN = "the-token-of-the-backend"
 SECRET = "whsec_0123456789abcdef0123456789abcdef"
+ENCRYPTION_KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 TOPIC = "arn:aws:sns:us-east-1:123456789012:acme"
 
 
@@ -115,6 +117,7 @@ def settings(**server: Any) -> Settings:
     """Make the configuration of an app with Stripe, Google and Amazon on, and Apple off."""
     return Settings(
         server=Server(body_timeout_seconds=0.3, **server),
+        store=Choices(encryption_keys=(ENCRYPTION_KEY,)),
         admin=Admin(tokens=(TOKEN, OTHER_TOKEN)),
         apps={
             APP: App(
@@ -140,7 +143,7 @@ def runtime_of(chosen: Settings, url: str, queue: Queue, clock: Clock) -> Runtim
         queue=queue,
         metrics=Metrics(CollectorRegistry()),
         clock=clock,
-        sealer=SEALER,
+        sealer=Sealer(chosen.store.encryption_keys),
     )
 
 

@@ -28,8 +28,9 @@ from worker.runtime import Runtime
 from worker.simulator.registry import SPEAKERS
 from worker.simulator.sale import Sale, Shot, Simulator
 from worker.simulator.sales import Till
-from worker.store import migrate, outbox, tables
+from worker.store import migrate, tables
 from worker.store.engine import Store
+from worker.store.subscribers import sync_subscribers
 from worker.tell import tell
 from worker.trust import Trust
 
@@ -80,7 +81,7 @@ class House:
         self.runtime = Runtime(self.settings, store, self.queue, Metrics(CollectorRegistry()), self.clock)
         self.trust = Trust(self.settings.apps, _fetch_nothing, clock=self.clock)
         with store.write() as connection:
-            outbox.sync_subscribers(connection, self.settings.subscribers, now)
+            sync_subscribers(connection, self.settings.subscribers, now)
 
     @property
     def store(self) -> Store:

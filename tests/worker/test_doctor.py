@@ -3,14 +3,23 @@
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
+from sqlalchemy import update
 
 from config.load import load
+from config.settings import Settings
 from tests.services import require_valkey, valkey
+from tests.store.outbox_story import SECRET, subscribe, subscriber
 from tests.worker.platform_api import write_key
+from worker import keyring
 from worker.broker import connect
 from worker.doctor import CHECKS, Finding, examine, healthy
+from worker.doctor_seals import EXAMPLE
 from worker.ownership import collisions, strays
+from worker.sealing import Sealer
 from worker.start import migrate, settle
+from worker.store.engine import Store
+from worker.store.tables import subscribers
 from worker.valkey import EmbeddedValkey
 
 __all__ = ["valkey"]
@@ -54,6 +63,41 @@ def test_good_installation_is_healthy(look):
     assert healthy(findings), findings
     assert {*CHECKS, "clock"} == {finding.check for finding in findings}
     assert not [finding for finding in findings if finding.verdict == "warning"]
+
+
+def seal_with(settings: Settings, key: str) -> None:
+    """Have a subscriber of the API whose secret this key sealed."""
+    store = Store(settings.store.url)
+    subscribe(store, subscriber())
+    kept = keyring.write([keyring.keep(SECRET, Sealer([key]))])
+    with store.write() as connection:
+        connection.execute(update(subscribers).values(id="sub_sealed", origin="api", secrets=kept))
+    store.close()
+
+
+def test_a_lost_key_and_an_idle_one_are_named(look, tmp_path):
+    """Secrets that no key opens are a failure with their subscriber's id; a key that opens nothing is one to take out."""
+    keys = [Fernet.generate_key().decode() for _ in range(3)]
+    text = f"{CONFIG}\n[store]\nencryption_keys = "
+    look()
+    seal_with(settle(load(tmp_path / "clawback.toml", {}), tmp_path), keys[2])
+
+    (lost,), none = of(look(f"{text}['{keys[0]}']"), "seals"), of(look(), "seals")
+    idle, fine = of(look(f"{text}{[keys[0], keys[1], keys[2]]}"), "seals")
+
+    assert ("failed", True) == (lost.verdict, "sub_sealed" in lost.detail)
+    assert "failed" == none[0].verdict
+    assert ("warning", True) == (idle.verdict, "key 2 of 3" in idle.detail)
+    assert "ok" == fine.verdict
+    assert not any(key in finding.detail for key in keys for finding in (lost, *none, idle, fine))
+
+
+def test_the_example_s_key_is_nobody_s(look):
+    """A key that stands in the repository is found out."""
+    found = of(look(f"{CONFIG}\n[store]\nencryption_keys = ['{EXAMPLE}']"), "seals")
+
+    assert EXAMPLE in (Path(__file__).parents[2] / "clawback.example.toml").read_text()
+    assert ("failed", "make one of your own, put it in front") == (found[0].verdict, found[0].advice)
 
 
 def test_running_broker_is_asked(look, valkey: EmbeddedValkey):

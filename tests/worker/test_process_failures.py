@@ -15,8 +15,9 @@ from tests.worker.stripe_events import charge, refund
 from worker.inbox import Inbox
 from worker.process import process
 from worker.runtime import Runtime
-from worker.store import outbox, tables
+from worker.store import tables
 from worker.store.engine import StoreUnavailable
+from worker.store.subscribers import sync_subscribers
 from worker.sweeper import sweep
 
 REFUSES_ONE_CHARGE = """
@@ -122,7 +123,7 @@ async def test_an_app_that_was_taken_off_is_quarantined(at: Desk):
 async def test_without_a_queue_deliveries_wait_for_the_sweeper(at: Desk):
     """What was decided stays decided while the broker is away; its deliveries are hinted at by the next round."""
     with at.store.write() as connection:
-        outbox.sync_subscribers(connection, [Subscriber(app="acme", url="https://api.acme.example/refunds")], 0)
+        sync_subscribers(connection, [Subscriber(app="acme", url="https://api.acme.example/refunds")], 0)
     (name,) = await accepted(at, ("charge.succeeded", charge("1")))
     at.queue.away = True
     process(at.runtime, [name])

@@ -49,9 +49,12 @@ def load_settings(config: Path | None, data_dir: Path) -> "Settings":
         ConfigError: one line per mistake.
     """
     from config.load import load
+    from worker.filters import refuse_empty_filters
     from worker.start import settle
 
-    return settle(load(config, os.environ), data_dir)
+    settings = load(config, os.environ)
+    refuse_empty_filters(settings)
+    return settle(settings, data_dir)
 
 
 def print_json(value: Any) -> None:

@@ -80,6 +80,9 @@ def _config(sections: Mapping[str, Mapping[str, Any]], *, port: int, backend_por
         "[admin]",
         f"tokens = {_toml(['demo_' + secrets.token_urlsafe(24)])}",
         "",
+        "[subscribing]",
+        "allow_private = true   # whoever tries the API listens on this machine",
+        "",
     ]
     for name, section in sections.items():
         lines += [f"[apps.{APP}.{name}]", *(f"{key} = {_toml(value)}" for key, value in section.items()), ""]

@@ -16,14 +16,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, and_, bindparam, exists, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, and_, bindparam, exists, or_, select
 
-from config.settings import Subscriber
 from handlers import ids as identify
 from handlers.outgoing import matches
 from schemas.resources import Event
-from worker.keyring import NOTHING_KEPT
 from worker.store import bulk
 from worker.store.pacing import pace
 from worker.store.tables import PENDING, deliveries, events, subscribers
@@ -267,53 +264,9 @@ def _first(found: Iterable[Any], wanted: Collection[Customer | None]) -> dict[Cu
     return {customer: id_ for *parts, id_ in found if (customer := tuple(parts)) in wanted}
 
 
-def sync_subscribers(connection: Connection, configured: Sequence[Subscriber], now: float) -> None:
-    """Make the table's configured subscribers equal to the configuration; those that left it are disabled.
-
-    A configured one that was disabled is enabled again: a new start is how an operator says that it is mended. The
-    first answer decides whether that was true.
-    """
-    wanted = {row["id"]: row for row in map(_configured, configured)}
-    if wanted:
-        statement = _insert(connection, subscribers)
-        changed = {name: statement.excluded[name] for name in next(iter(wanted.values())) if name != "id"}
-        connection.execute(
-            statement.on_conflict_do_update(index_elements=["id"], set_=changed),
-            [row | {"created_at": int(now)} for row in wanted.values()],
-        )
-    connection.execute(
-        update(subscribers)
-        .where(subscribers.c.origin == "config", subscribers.c.id.not_in(list(wanted)))
-        .values(state="disabled", reason="removed_from_configuration", secrets=NOTHING_KEPT)
-    )
-
-
 def _delivery(id_: str, event: Event, subscriber: _Listener) -> tuple[Any, ...]:
     user_id = event.customer.user_id if event.customer else None
     return (id_, event.id, subscriber.id, event.app, user_id, event.sequence)
-
-
-def _configured(subscriber: Subscriber) -> dict[str, Any]:
-    return {
-        "id": identify.make("sub", subscriber.app, subscriber.url),
-        "app": subscriber.app,
-        "url": subscriber.url,
-        "secrets": NOTHING_KEPT,
-        "types": json.dumps(subscriber.types),
-        "order": subscriber.order,
-        "allow_private": subscriber.allow_private,
-        "timeout_seconds": subscriber.timeout_seconds,
-        "state": "enabled",
-        "reason": None,
-        "origin": "config",
-    }
-
-
-def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
-    """Begin an insert that can say what happens to rows that are there already."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert: sqlite.Insert | postgresql.Insert = dialect.insert(table)
-    return insert
 
 
 def _claim(row: Any, now_ms: int) -> Claim:

@@ -284,7 +284,8 @@ subscribers = Table(
     Column("not_before_ms", BigInteger, nullable=False, default=0, server_default="0"),
     Column("failing_since_ms", BigInteger),
     Column("missed_after", BigInteger),
-    Index(None, "app"),
+    # Found by its app, and told once at an address.
+    Index(None, "app", "url", unique=True),
 )
 
 deliveries = Table(

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from worker.runtime import Runtime
 from worker.web import (
+    admission,
     asyncapi,
     auth,
     customers,
@@ -24,6 +25,7 @@ from worker.web import (
     purchases,
     refunds,
     scrape,
+    subscribers,
 )
 from worker.web.errors import refusals
 from worker.web.routes import Route, mount
@@ -36,6 +38,7 @@ API: tuple[Route, ...] = (
     *customers.ROUTES,
     *events.ROUTES,
     *notifications.ROUTES,
+    *subscribers.ROUTES,
     *deliveries.ROUTES,
 )
 
@@ -118,6 +121,7 @@ def _application(runtime: Runtime) -> web.Application:
 def _administer(app: web.Application, depths: scrape.Depths) -> None:
     app[scrape.DEPTHS] = depths
     app.cleanup_ctx.append(events.watching)
+    app.cleanup_ctx.append(admission.resolving)
     app.on_shutdown.append(events.let_go)
     mount(app, [*API, EVENTS, health.READY, scrape.ROUTE, openapi.serving(ROUTES)])
 

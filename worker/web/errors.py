@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from handlers.errors import Rejected
 from schemas.base import Noun
+from worker.sealing import Sealed
 from worker.store.engine import StoreUnavailable
 from worker.trust import TrustUnavailable
 
@@ -77,7 +78,9 @@ class Refusal:
 
     @property
     def type(self) -> ErrorType:
-        """Name the kind of mistake."""
+        """Name the kind of mistake: a 409 is about the Idempotency-Key, or about what is there already."""
+        if self.status == 409 and not self.code.startswith("idempotency_"):
+            return "invalid_request_error"
         return _TYPES.get(self.status, "invalid_request_error")
 
 
@@ -119,13 +122,15 @@ def try_again(code: str, message: str, *, after_seconds: int = RETRY_AFTER_SECON
     return Refusal(503, code, message, headers={"Retry-After": str(after_seconds)})
 
 
-def explain(error: Exception) -> Refusal:
+def explain(error: Exception) -> Refusal:  # noqa: PLR0911 - one for each kind
     """Map what went wrong to its answer. What nobody foresaw is a 500; see `worker/web/ingest.py` for webhooks."""
     match error:
         case Refused(refusal=refusal):
             return refusal
         case Rejected():
             return Refusal(error.status_hint, error.reason, f"Refused: {error.reason.replace('_', ' ')}.")
+        case Sealed():
+            return Refusal(409, error.code, f"{str(error)[:1].upper()}{str(error)[1:]}.")
         case StoreUnavailable():
             return try_again("store_unavailable", "The store is out of reach. Nothing was changed.")
         case TrustUnavailable(retry_after_seconds=seconds):

@@ -9,6 +9,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from sqlalchemy import Connection
 
+from worker.sealing import Sealer
 from worker.store import answers
 from worker.web.auth import TOKEN_HASH
 from worker.web.errors import Refusal, Refused, answered, bad_parameter
@@ -20,6 +21,9 @@ T = TypeVar("T")
 
 HEADER = "Idempotency-Key"
 KEY_PATTERN = r"^[!-~]{1,255}$"
+SECRET = web.RequestKey("secret", bool)
+"""Set by whoever answers with a secret: what is kept of that answer is sealed."""
+_SEALED = "sealed:"
 
 
 @web.middleware
@@ -33,7 +37,7 @@ async def idempotency(request: web.Request, handler: Handler) -> web.StreamRespo
     fingerprint = await _fingerprint(request)
     claimed = await _write(request, answers.claim, key, fingerprint, now_ms=int(now(request) * 1000))
     if not claimed.mine:
-        return _again(claimed, fingerprint)
+        return _again(claimed, fingerprint, request.config_dict[RUNTIME].sealer)
     return await _first(request, handler, key)
 
 
@@ -42,17 +46,20 @@ async def _first(request: web.Request, handler: Handler, key: str) -> web.Stream
     if response.status >= 500 or not isinstance(response, web.Response) or not isinstance(response.body, bytes):
         await _write(request, answers.release, key)
     else:
-        await _write(request, answers.keep, key, response.status, response.body.decode())
+        body = response.body.decode()
+        kept = _SEALED + request.config_dict[RUNTIME].sealer.seal(body) if SECRET in request else body
+        await _write(request, answers.keep, key, response.status, kept)
     return response
 
 
-def _again(claimed: answers.Claimed, fingerprint: str) -> web.Response:
+def _again(claimed: answers.Claimed, fingerprint: str, sealer: Sealer) -> web.Response:
     if claimed.fingerprint != fingerprint:
         raise Refused(Refusal(409, "idempotency_key_reused", "That key came with another request.", HEADER))
     if claimed.status is None or claimed.body is None:
         raise Refused(Refusal(409, "idempotency_key_in_use", "The first request is still under way.", HEADER))
+    _, sealed, text = claimed.body.rpartition(_SEALED) if claimed.body.startswith(_SEALED) else ("", "", claimed.body)
     return web.Response(
-        body=claimed.body.encode(),
+        body=(sealer.open(text) if sealed else text).encode(),
         status=claimed.status,
         content_type="application/json",
         headers={"Idempotent-Replayed": "true"},

@@ -154,7 +154,7 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
         operation["security"] = [{"token": []}]
     if route.body is not None:
         content = {"application/json": {"schema": schemas.of_body(route.body)}}
-        operation["requestBody"] = {"required": True, "content": content}
+        operation["requestBody"] = {"required": not route.body_optional, "content": content}
     elif route.tag == "Webhooks":
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": {}}}}
     return operation
@@ -206,7 +206,7 @@ def _errors(route: Route) -> Iterable[int]:
         return (401,) if route.path in ("/readyz", "/metrics") else ()
     found = (404,) if "{id}" in route.path else ()
     posted = (409, 413) if route.method == "POST" else ()
-    told = (415,) if route.body is not None else ()
+    told = (413, 415) if route.body is not None else ()
     return (400, 401, *found, *posted, *told, 500, 503)
 
 

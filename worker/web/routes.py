@@ -47,6 +47,8 @@ class Route:
     answers: Mapping[int, Answer]
     query: type[BaseModel] = Query
     body: type[BaseModel] | None = None
+    body_optional: bool = False
+    """Without one, nothing is asked beyond the defaults."""
     description: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
     """Path parameter → what it is."""
@@ -55,7 +57,7 @@ class Route:
         """Read what is asked, refuse what is not declared, and serve the rest."""
         asked = parse(self.query, request)
         if self.body is not None:
-            asked = await _told(self.body, request)
+            asked = await _told(self.body, request, optional=self.body_optional)
         return await self.serve(request, asked)
 
 
@@ -76,10 +78,13 @@ async def body_of(request: web.Request) -> bytes:
     return request[BODY]
 
 
-async def _told(model: type[BaseModel], request: web.Request) -> BaseModel:
+async def _told(model: type[BaseModel], request: web.Request, *, optional: bool) -> BaseModel:
+    said = await body_of(request)
+    if optional and not said:
+        return model()
     if "Content-Type" in request.headers and request.content_type != "application/json":
         raise Refused(Refusal(415, "unsupported_media_type", "Send application/json.", "Content-Type"))
     try:
-        return model.model_validate(strict_json.parse_object(await body_of(request)), strict=True)
+        return model.model_validate(strict_json.parse_object(said), strict=True)
     except ValidationError as error:
         raise invalid(error) from None

@@ -20,6 +20,9 @@ def upgrade() -> None:
     op.add_column("subscribers", sa.Column("not_before_ms", sa.BigInteger(), nullable=False, server_default="0"))
     op.add_column("subscribers", sa.Column("failing_since_ms", sa.BigInteger(), nullable=True))
     op.add_column("subscribers", sa.Column("missed_after", sa.BigInteger(), nullable=True))
+    # So far the id was made of these two.
+    op.drop_index("ix_subscribers_app", "subscribers")
+    op.create_index("ix_subscribers_app_url", "subscribers", ["app", "url"], unique=True)
     # Whether anybody heard anything at all is in the subscriber's row now; what is listed has taken the index's place.
     op.drop_index("ix_deliveries_delivered", "deliveries")
     finished = sa.text("status <> 'pending'")
