@@ -62,10 +62,11 @@ def declare(broker: Broker, runtime: Runtime) -> None:
         await telling.deliver(ids)
 
     table = (
-        # To take access away comes before telling of it. Retries: for mistakes of ours that may pass, few and soon.
+        # Retries: for mistakes of ours that may pass, few and soon.
         Row("process", process_ids, NOTIFICATIONS, priority=0, time_limit_ms=60_000, max_retries=3),
-        # Only lines deliveries up, so it never holds a thread for a slow subscriber.
-        Row("deliver", deliver_ids, DELIVERIES, priority=10, time_limit_ms=60_000, max_retries=3),
+        # Only lines deliveries up, so it never holds a thread for a slow subscriber. First, as it is over in a moment:
+        # behind `process` it would wait until a whole storm of notifications is worked off.
+        Row("deliver", deliver_ids, DELIVERIES, priority=-10, time_limit_ms=60_000, max_retries=3),
     )
     for row in table:
         make = dramatiq.actor(
@@ -82,8 +83,7 @@ def declare(broker: Broker, runtime: Runtime) -> None:
 class _NearQueue:
     """The queue as `process` sees it: while nothing else waits, what it decided is told from here, and at once.
 
-    A worker that has more to do leaves telling to the broker, where taking access away goes first, and whichever
-    worker has a thread to spare takes it.
+    A worker that has more to do leaves telling to the broker, so that whichever worker has a thread to spare takes it.
     """
 
     def __init__(self, far: Queue, telling: "_Telling", gather: Gather) -> None:

@@ -6,24 +6,37 @@ remembers.
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from dramatiq import Worker
+from sqlalchemy import event as watch
 
 from tests.e2e.running import until
 from tests.services import on_valkey, valkey
 from tests.store.outbox_story import announce, event, subscribe_by_api, subscriber
 from tests.worker.backend import Backend, Clock, new_runtime
 from tests.worker.house import ListQueue
-from worker.actors import _NearQueue, _Telling
-from worker.broker import make_broker
+from worker.actors import _NearQueue, _Telling, declare
+from worker.broker import make_broker, queue_depths
 from worker.gather import Gather
+from worker.queue import BrokerQueue
 from worker.runtime import Runtime
 
 __all__ = ["on_valkey", "valkey"]
+
+STORM = 300
+"""So many notifications keep a single thread busy for seconds."""
+
+
+def _take_time(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+    """Let a set of notifications take longer than it takes to fetch the next."""
+    if "notifications" in statement:
+        time.sleep(0.02)
 
 
 @dataclass(frozen=True)
@@ -66,8 +79,31 @@ async def test_idle_worker_tells_at_once(post):
     assert ([event(1).id], []) == (post.backend.ids, far.deliveries)
 
 
+async def test_a_storm_of_notifications_starves_no_subscriber(on_valkey, tmp_path):
+    """What was decided is told while thousands of notifications still wait for the only thread, not after them."""
+    runtime = new_runtime(tmp_path, Clock())
+    broker = make_broker(on_valkey, consumes=True)
+    declare(broker, runtime)
+    watch.listen(runtime.store.engine, "before_cursor_execute", _take_time)
+    hints = BrokerQueue(broker)
+    worker = Worker(broker, worker_threads=1)
+    async with Backend() as backend:
+        subscribe_by_api(runtime.store, subscriber(backend.url, allow_private=True), now=runtime.clock())
+        for number in range(STORM):
+            hints.put_notifications([f"ntf_{number}"])
+        hints.put_deliveries(announce(runtime.store, [event(1)], now=runtime.clock()))
+        worker.start()
+        await asyncio.wait_for(backend.has_been_told(1), 60)
+        notifications, _ = queue_depths(broker, runtime.clock())
+        await asyncio.to_thread(worker.stop, 5_000)
+    broker.close()
+    runtime.store.close()
+
+    assert notifications.messages["ready"] > STORM / 2
+
+
 async def test_busy_worker_leaves_it_to_the_broker(post):
-    """While notifications wait, what is decided is told in its turn: to take access away comes before telling of it."""
+    """While notifications wait, what is decided is told through the broker, by whichever worker can spare a thread."""
     far, free = ListQueue(), threading.Event()
 
     def hold(_ids: Sequence[str]) -> None:
