@@ -282,7 +282,7 @@ async def test_a_test_that_fails_says_why(embedded: Service) -> None:
     async with Backend(lambda _told: web.Response(status=410, text="away")) as backend:
         who = listens(embedded, backend, types=("refund.*",))
         answer = await post(embedded, f"/v1/subscribers/{who}/test", {})
-    gone = await post(embedded, f"/v1/subscribers/{who}/test", {})
+    gone = await post(embedded, f"/v1/subscribers/{who}/test")
 
     assert (False, 410, "not_2xx", "away") == tuple(
         answer[name] for name in ("delivered", "status_code", "error", "response")

@@ -248,14 +248,17 @@ async def test_a_redirect_is_a_failure_and_is_not_followed(runtime, deliverer):
 
 
 async def test_a_huge_answer_is_cut(runtime, deliverer):
-    """Of a hundred megabytes two thousand characters are kept, without the NUL that a database cannot hold."""
+    """Of a gigabyte two thousand characters are read and kept, without the NUL that a database cannot hold."""
+    sent = 0
 
     async def boast(told: Told) -> web.StreamResponse:
-        response = web.StreamResponse()
+        nonlocal sent
+        response = web.StreamResponse(headers={"Content-Length": str(2**30)})
         await response.prepare(told.request)
         try:
-            for _ in range(1600):
+            while sent < 2**30:
                 await response.write(b"\x00" + "é".encode() * 32_768)
+                sent += 65_537
         except ConnectionError:
             pass
         return response
@@ -267,6 +270,7 @@ async def test_a_huge_answer_is_cut(runtime, deliverer):
 
     (row,) = attempt_rows(runtime)
     assert (200, "é" * EXCERPT_CHARACTERS_MAX) == (row.status_code, row.response)
+    assert sent < 2**30 // 16
     assert "delivered" == delivery_rows(runtime.store)[event(1).id].status
 
 

@@ -247,6 +247,7 @@ ROUTES = (
         "Deliveries",
         {200: Answer("How the sample arrived; also where it did not", TestDelivery)},
         body=TestWanted,
+        body_optional=True,
         notes=_ID,
     ),
 )
