@@ -19,6 +19,12 @@ class Server(Section):
     """0: API, console and metrics on the same port; else on their own."""
     body_timeout_seconds: float = Field(default=10.0, gt=0)
     """How long a platform may take to send its body."""
+    streams_max: int = Field(default=5000, ge=0, le=100_000)
+    """How many may listen to `/v1/events/stream` at a time, in each process; who comes then is told to come back."""
+    stream_heartbeat_seconds: float = Field(default=15.0, gt=0, le=300)
+    """How often something is said to those who listen while nothing happens: proxies hang up on silence."""
+    stream_stall_seconds: float = Field(default=20.0, gt=0, le=300)
+    """Whoever listens and takes nothing for so long is hung up on."""
 
 
 class Store(Section):
@@ -34,6 +40,10 @@ class Store(Section):
     """How long to wait for a free connection, or for whoever has locked what is needed."""
     statement_timeout_seconds: float = Field(default=30.0, ge=1, le=600)
     """How long PostgreSQL may work at one statement. Migrations may take longer."""
+    keep_events_days: int = Field(default=0, ge=0, le=36_500)
+    """How long events stay in the feed; 0: for ever. What a pending delivery needs stays anyway."""
+    keep_deliveries_days: int = Field(default=90, ge=0, le=36_500)
+    """How long deliveries that are finished are kept, with their attempts; 0: as long as their events."""
     encryption_keys: tuple[str, ...] = Field(default=(), repr=False)
     """Fernet keys for the secrets of subscribers that the API made: the first seals, all of them open."""
 

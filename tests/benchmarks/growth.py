@@ -164,9 +164,9 @@ def turn(ledger: Ledger, server: int, spent: dict[str, Spent]) -> None:
 
 def _page(store: Store, after: int) -> None:
     with store.read() as connection:
-        page = feed.read_feed(connection, after=after, app=APP, limit=PAGE)
-    if len(page.documents) != PAGE:
-        raise RuntimeError(f"a page of {len(page.documents)}")
+        page = feed.read_feed(connection, after=after, wanted=feed.Wanted(app=APP), limit=PAGE)
+    if len(page.events) != PAGE:
+        raise RuntimeError(f"a page of {len(page.events)}")
 
 
 def _timeline(store: Store, user_id: str) -> None:

@@ -93,6 +93,14 @@ async def test_no_table_is_read_from_end_to_end(at: Desk):
     plans.found.clear()
     with at.store.read() as connection:
         feed.read_feed(connection, after=ROWS, limit=10)
+        for wanted in (
+            feed.Wanted(customer="old-4711"),
+            feed.Wanted(customer=user, types=("refund.*",), app="acme"),
+            feed.Wanted(types=("refund.failed",), environment="sandbox"),
+        ):
+            feed.read_feed(connection, after=1, wanted=wanted, limit=10)
+        feed.read_new(connection, after=ROWS, limit=10)
+        feed.position_at(connection, at_ms=ROWS // 2)
         shown = timeline.list_timeline(connection, {"user_id": user}, after=None, limit=10)
 
     assert shown

@@ -85,6 +85,7 @@ class Service:
     clock: Clock
     port: int
     http: aiohttp.ClientSession
+    runner: web.AppRunner
 
     @property
     def store(self) -> Store:
@@ -172,6 +173,6 @@ async def running(
     port = runner.addresses[0][1]
     headers = {"Authorization": f"Bearer {TOKEN}"}
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}", headers=headers) as http:
-        yield Service(runtime, queue, clock, port, http)
+        yield Service(runtime, queue, clock, port, http, runner)
     await runner.cleanup()
     runtime.store.close()

@@ -42,7 +42,16 @@ from tests.web.service import TOKEN, Service, running, settings
         ("/v1/events", {"wait": "61"}, "wait"),
         ("/v1/events", {"types": "refund.*,"}, "types"),
         ("/v1/events", {"types": "DROP TABLE"}, "types"),
+        ("/v1/events", {"types": "refund.suceeded"}, "types"),
         ("/v1/events", {"after": "Wy0xXQ"}, "after"),
+        ("/v1/events", {"after": "Latest"}, "after"),
+        ("/v1/events", {"limit": "0"}, "limit"),
+        ("/v1/events", {"environment": "test"}, "environment"),
+        ("/v1/events", {"customer": ""}, "customer"),
+        ("/v1/events", {"since": "-1"}, "since"),
+        ("/v1/events/stream", {"limit": "1"}, "limit"),
+        ("/v1/events/stream", {"types": "refund"}, "types"),
+        ("/v1/events/stream", {"after": "W10"}, "after"),
     ],
 )
 async def test_a_wrong_parameter_is_named(service: Service, path: str, query: dict[str, str], param: str) -> None:
@@ -72,7 +81,7 @@ async def test_bytes_that_are_no_text_break_nothing(service: Service, path: str)
         assert response.status in {200, 400, 404}
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/v1/subscribers", "/v1/events/stream", "/webhooks/stripe"])
+@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/v1/subscribers", "/v1/events/streams", "/webhooks/stripe"])
 async def test_what_is_not_there_is_a_404_as_json(service: Service, path: str) -> None:
     """An address without anything behind it answers in the shape of every error."""
     error = await service.refused(path, 404)

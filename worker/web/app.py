@@ -25,6 +25,7 @@ from worker.web import (
     purchases,
     refunds,
     scrape,
+    stream,
     subscribers,
 )
 from worker.web.errors import refusals
@@ -37,6 +38,7 @@ API: tuple[Route, ...] = (
     *purchases.ROUTES,
     *customers.ROUTES,
     *events.ROUTES,
+    *stream.ROUTES,
     *notifications.ROUTES,
     *subscribers.ROUTES,
     *deliveries.ROUTES,
@@ -121,8 +123,10 @@ def _application(runtime: Runtime) -> web.Application:
 def _administer(app: web.Application, depths: scrape.Depths) -> None:
     app[scrape.DEPTHS] = depths
     app.cleanup_ctx.append(events.watching)
+    app.cleanup_ctx.append(stream.streaming)
     app.cleanup_ctx.append(admission.resolving)
     app.on_shutdown.append(events.let_go)
+    app.on_shutdown.append(stream.let_go)
     mount(app, [*API, EVENTS, health.READY, scrape.ROUTE, openapi.serving(ROUTES)])
 
 

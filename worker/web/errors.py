@@ -4,6 +4,7 @@ An exception says what happened; the tables here say what that is over HTTP. A s
 never retries a 4xx and Apple may not, so what may pass by itself is 503 with Retry-After, whatever went wrong.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -66,6 +67,18 @@ class ErrorAnswer(Noun):
     error: ErrorDetail
 
 
+class ExpiredDetail(ErrorDetail):
+    """What is wrong with a cursor, and which one to go on with."""
+
+    oldest_cursor: str = Field(description="What comes after this is still there")
+
+
+class ExpiredAnswer(ErrorAnswer):
+    """The body of a 410: what would come next has been pruned."""
+
+    error: ExpiredDetail
+
+
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """An error as it will be answered."""
@@ -75,6 +88,8 @@ class Refusal:
     message: str
     param: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, str] = field(default_factory=dict)
+    """What only this kind of error says beside the usual."""
 
     @property
     def type(self) -> ErrorType:
@@ -151,7 +166,7 @@ def answer(refusal: Refusal) -> web.Response:
     """Write a refusal down as JSON."""
     detail = ErrorDetail(type=refusal.type, code=refusal.code, message=refusal.message, param=refusal.param)
     return web.Response(
-        body=ErrorAnswer(error=detail).model_dump_json().encode(),
+        body=json.dumps({"error": detail.model_dump() | dict(refusal.more)}, separators=(",", ":")).encode(),
         status=refusal.status,
         headers=refusal.headers,
         content_type="application/json",

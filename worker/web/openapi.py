@@ -168,12 +168,18 @@ def _parameters(route: Route, schemas: _Schemas) -> list[Json]:
     names = re.findall(r"{(\w+)}", route.path)
     own = [_path_parameter(name, route.notes.get(name, "Our id of it")) for name in names]
     keyed = [_KEY_PARAMETER] if route.method == "POST" and _is_closed(route) else []
-    return [*own, *schemas.parameters(route.query), *keyed]
+    headers = [_header_parameter(name, description) for name, description in route.headers.items()]
+    return [*own, *schemas.parameters(route.query), *keyed, *headers]
 
 
 def _path_parameter(name: str, description: str) -> Json:
     schema = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": r"^[^\x00]+$"}
     return {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
+
+
+def _header_parameter(name: str, description: str) -> Json:
+    schema = {"type": "string", "format": "cursor"}
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
 
 
 def _parameter(name: str, schema: Json) -> Json:

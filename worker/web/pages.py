@@ -11,7 +11,16 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from aiohttp import web
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    WithJsonSchema,
+    WrapValidator,
+)
 from pydantic import ValidationError as Invalid
 
 from schemas.base import Noun
@@ -70,7 +79,16 @@ Seconds = Annotated[int, Field(ge=0, le=2**40), WHOLE]
 _At = Annotated[int, Field(strict=True, ge=-(2**53), le=2**53)]
 TimeCursor = Annotated[tuple[_At, Text], *_is_cursor([1767225600, "re_5c1f0e0d3b1a4f6f9a7e2b10"])]
 NameCursor = Annotated[tuple[Text, Text, Text], *_is_cursor(["acme", "production", "pro"])]
-FeedCursor = Annotated[tuple[Annotated[int, Field(strict=True, ge=0, le=2**53)]], *_is_cursor([4711])]
+_Position = Annotated[int, Field(strict=True, ge=0, le=2**53)]
+# Cursors that were given before feeds had ids are in use, and stay what they are.
+FeedCursor = Annotated[tuple[_Position, Text] | tuple[_Position], *_is_cursor([4711, "5c1f0e0d"])]
+LATEST: Literal["latest"] = "latest"
+"""Stands for the newest event there is: nothing that was told before is asked for."""
+FeedStart = Annotated[
+    FeedCursor | Literal["latest"],
+    WrapValidator(lambda value, read: LATEST if value == LATEST else read(value)),
+    WithJsonSchema({"type": "string", "format": "cursor", "examples": [encode([4711, "5c1f0e0d"]), LATEST]}),
+]
 
 _TEXT: TypeAdapter[str] = TypeAdapter(Text)
 

@@ -52,6 +52,8 @@ class Route:
     description: str = ""
     notes: Mapping[str, str] = field(default_factory=dict)
     """Path parameter → what it is."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Header that it reads → what it is."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Read what is asked, refuse what is not declared, and serve the rest."""
