@@ -18,9 +18,12 @@ from worker.commit import Bookkeeper
 from worker.process import count_changes, hint_deliveries
 from worker.runtime import QueueUnavailable, Runtime
 from worker.store import answers, inbox, lapses, locks, outbox, subscribers
+from worker.store.retention import Pruned, prune_deliveries, prune_events
 
 BATCH_MAX = 500
 TIDIED_MAX = 10_000
+PRUNED_MAX = 1_000
+DAY_MS = 86_400_000
 LEASE_SECONDS = 3.0
 """A round takes far less. Whoever dies in one keeps the others from sweeping for so long."""
 
@@ -79,6 +82,30 @@ def tidy(runtime: Runtime) -> int:
         return forgotten + lapses.forget_passed(connection, now=int(now), limit=TIDIED_MAX)
 
 
+def prune(runtime: Runtime) -> bool:
+    """Forget a batch of what is older than it is to be kept, if no other process is at it; tell whether more may be.
+
+    Raises:
+        StoreUnavailable: nothing was forgotten.
+    """
+    now_ms, kept = int(runtime.clock() * 1000), runtime.settings.store
+
+    def change(connection: Connection) -> list[Pruned]:
+        if not _mine(connection, now_ms, "retention"):
+            return []
+        return [
+            batch(connection, before_ms=now_ms - days * DAY_MS, limit=PRUNED_MAX)
+            for batch, days in ((prune_events, kept.keep_events_days), (prune_deliveries, kept.keep_deliveries_days))
+            if days
+        ]
+
+    pruned = runtime.store.change(change) if kept.keep_events_days or kept.keep_deliveries_days else []
+    events, deliveries = sum(each.events for each in pruned), sum(each.deliveries for each in pruned)
+    if events or deliveries:
+        log.info("sweep.pruned", events=events, deliveries=deliveries)
+    return any(each.more for each in pruned)
+
+
 def _look(runtime: Runtime, connection: Connection, now_ms: int) -> Found:
     return Found(
         notifications=inbox.overdue(connection, now_ms=now_ms, limit=BATCH_MAX),
@@ -95,10 +122,10 @@ def _hint_notifications(runtime: Runtime, ids: Sequence[str]) -> None:
         log.warning("queue.unavailable", queue="notifications", waiting=len(ids))
 
 
-def _mine(connection: Connection, now_ms: int) -> bool:
+def _mine(connection: Connection, now_ms: int, what: str = "sweeper") -> bool:
     holder = f"{socket.gethostname()}:{os.getpid()}"
     until_ms = now_ms + int(LEASE_SECONDS * 1000)
-    return locks.acquire(connection, "sweeper", holder=holder, now_ms=now_ms, until_ms=until_ms)
+    return locks.acquire(connection, what, holder=holder, now_ms=now_ms, until_ms=until_ms)
 
 
 def _lapse(

@@ -20,7 +20,7 @@ from worker.broker import make_broker
 from worker.control import Control
 from worker.runtime import Runtime
 from worker.store.engine import StoreUnavailable
-from worker.sweeper import sweep, tidy
+from worker.sweeper import prune, sweep, tidy
 
 log = structlog.get_logger()
 
@@ -91,7 +91,8 @@ def _sweep_until(runtime: Runtime, stop: threading.Event) -> None:
             sweep(runtime)
             if runtime.clock() >= tidy_at:
                 tidy(runtime)
-                tidy_at = runtime.clock() + TIDY_EVERY_SECONDS
+                # What is more than a batch goes a batch with each sweep: nothing waits for it.
+                tidy_at = runtime.clock() + (0.0 if prune(runtime) else TIDY_EVERY_SECONDS)
         except StoreUnavailable as error:
             if not away:
                 log.warning("sweep.store_unavailable", error=str(error))

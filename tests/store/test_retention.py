@@ -1,0 +1,177 @@
+"""Forgetting what is older than it is to be kept.
+
+Real: both databases, sweeper, outbox, timeline. Double: the queue and the clock.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from config.settings import Settings
+from config.settings import Store as Kept
+from handlers.backoff import Verdict
+from schemas.resources import Event
+from tests.handlers.entries import NOW_MS, acme, bought
+from tests.store.outbox_story import enqueue, event, subscribe, subscriber
+from tests.worker.desk import SETTINGS, Desk, Statements, desk
+from worker.commit import Bookkeeper
+from worker.store import feed, outbox, retention, tables, timeline
+from worker.store.attempts import Attempt, record
+from worker.sweeper import prune
+
+DAY_MS = 86_400_000
+KEPT: Settings = SETTINGS.model_copy(update={"store": Kept(keep_events_days=30, keep_deliveries_days=10)})
+
+
+@pytest.fixture(name="at")
+def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
+    with desk(tmp_path, url=store_url, settings=KEPT) as opened:
+        yield opened
+
+
+def tell(at: Desk, *told: Event, days_ago: float) -> list[str]:
+    """Tell events some days ago; give the deliveries that may begin."""
+    now_ms = int(at.clock() * 1000 - days_ago * DAY_MS)
+    with at.store.write() as connection:
+        feed.append(connection, told, now_ms=now_ms)
+        return enqueue(connection, told, now_ms)
+
+
+def finish(at: Desk, ids: list[str], *, days_ago: float, outcome: str = "delivered") -> None:
+    """Attempt these some days ago."""
+    now_ms = int(at.clock() * 1000 - days_ago * DAY_MS)
+    with at.store.write() as connection:
+        claims = outbox.claim(connection, ids, now_ms)
+        verdict = Verdict(outcome) if outcome != "failed" else Verdict("failed", wait_seconds=1.0)  # type: ignore[arg-type]  # as the cases say
+        assert len(ids) == len(claims)
+        record(connection, [Attempt(claim, verdict, now_ms, 1.0, 200, None) for claim in claims], now_ms)
+
+
+def kept(at: Desk) -> list[int]:
+    """List the customer's numbers of the events that are there."""
+    return [told.sequence or 0 for told in at.events()]
+
+
+def cut(at: Desk) -> int:
+    """Read how far the feed is cut off."""
+    with at.store.read() as connection:
+        return feed.pruned_position(connection)
+
+
+def test_old_events_go_from_the_beginning(at: Desk):
+    """What was told before the days that are kept is gone, a mark says how far, and what is newer stays."""
+    for number, days in enumerate((40, 35, 31, 29, 0), start=1):
+        tell(at, event(number), days_ago=days)
+
+    assert not prune(at.runtime)
+    assert [4, 5] == kept(at)
+    with at.store.read() as connection:
+        page = feed.read_feed(connection, after=0, limit=10)
+        assert (cut(at), [4, 5]) == (page.pruned, [row.position - cut(at) + 3 for row in page.events])
+    assert not prune(at.runtime)
+    assert [4, 5] == kept(at)
+
+
+def test_the_newest_event_stays(at: Desk):
+    """However old it is: the end of the feed is known by it, and cursors lead there."""
+    tell(at, event(1), event(2), days_ago=100)
+
+    prune(at.runtime)
+
+    assert [2] == kept(at)
+
+
+def test_a_batch_is_bounded_and_says_that_there_is_more(at: Desk):
+    """One batch takes so many and no more, and the next goes on behind it."""
+    tell(at, *(event(n) for n in range(1, 8)), days_ago=100)
+    with at.store.write() as connection:
+        batches = [retention.prune_events(connection, before_ms=NOW_MS, limit=3) for _ in range(3)]
+
+    assert [(3, True), (3, True), (0, False)] == [(batch.events, batch.more) for batch in batches]
+    assert [7] == kept(at)
+
+
+def test_what_a_pending_delivery_needs_stays(at: Desk):
+    """An event that is still on its way is kept, out of the feed's sight, and goes once it has arrived."""
+    subscribe(at.store, subscriber())
+    (slow,) = tell(at, event(1, user="slow"), days_ago=40)
+    (done,) = tell(at, event(2, user="done"), days_ago=40)
+    tell(at, event(3, user="new"), days_ago=0)
+    finish(at, [done], days_ago=39)
+    finish(at, [slow], days_ago=39, outcome="failed")
+
+    prune(at.runtime)
+    assert ["slow", "new"] == [each.customer.user_id for each in at.events() if each.customer]
+    with at.store.read() as connection:
+        assert 1 == len(feed.read_feed(connection, after=0, limit=10).events)
+    assert done not in {row["id"] for row in at.rows(tables.deliveries)}
+
+    finish(at, [slow], days_ago=0)
+    prune(at.runtime)
+    assert [3] == kept(at)
+    assert slow not in {row["id"] for row in at.rows(tables.deliveries)}
+    assert [] == at.rows(tables.attempts)
+
+
+def test_finished_deliveries_go_with_their_attempts(at: Desk):
+    """Delivered or given up before the days that are kept: gone, with every attempt; the event stays."""
+    subscribe(at.store, subscriber())
+    ids = [tell(at, event(n, user=f"user-{n}"), days_ago=20)[0] for n in range(1, 5)]
+    finish(at, ids[:1], days_ago=15)
+    finish(at, ids[1:2], days_ago=15, outcome="dead")
+    finish(at, ids[2:3], days_ago=15, outcome="failed")
+    finish(at, ids[2:3], days_ago=9)
+    finish(at, ids[3:], days_ago=9, outcome="failed")
+
+    prune(at.runtime)
+    assert set(ids[2:]) == {row["id"] for row in at.rows(tables.deliveries)}
+    assert sorted([*ids[2:3] * 2, ids[3]]) == sorted(row["delivery"] for row in at.rows(tables.attempts))
+    assert [1, 2, 3, 4] == kept(at)
+
+    at.clock.now += 2 * 86_400
+    prune(at.runtime)
+    assert (
+        ids[3:]
+        == [row["id"] for row in at.rows(tables.deliveries)]
+        == [r["delivery"] for r in at.rows(tables.attempts)]
+    )
+
+
+def test_for_ever(at: Desk):
+    """With no number of days nothing is forgotten, and nothing is even asked."""
+    tell(at, event(1), event(2), days_ago=3_000)
+    for_ever = SETTINGS.model_copy(update={"store": Kept(keep_deliveries_days=0)})
+    runtime = replace(at.runtime, settings=for_ever)
+    statements = Statements().watch(at.store)
+
+    assert not prune(runtime)
+    assert [] == statements.texts
+    assert [1, 2] == kept(at)
+
+
+def test_a_timeline_shows_what_is_left(at: Desk):
+    """A customer's timeline has what was said for ever, and of what was told what is kept."""
+    with at.store.write() as connection:
+        keeper = Bookkeeper(connection, [bought(0)], now_ms=NOW_MS)
+        keeper.tell([bought(0)], acme())
+        keeper.write()
+    (user,) = at.statuses()
+    tell(at, event(1, user="another"), days_ago=0)
+    at.clock.now += 100 * 86_400
+
+    def shown() -> list[str]:
+        with at.store.read() as connection:
+            items = timeline.list_timeline(connection, {"user_id": user}, after=None, limit=10)
+            pages = [
+                timeline.list_timeline(connection, {"user_id": user}, after=(ms, i.id), limit=9) for ms, i in items
+            ]
+        assert list(range(len(items) - 1, -1, -1)) == [len(page) for page in pages]
+        return [item.type for _, item in items]
+
+    before = shown()
+    prune(at.runtime)
+
+    assert {"entitlement.granted", "ledger.purchased"} <= set(before)
+    assert [type_ for type_ in before if type_.startswith("ledger.")] == shown()

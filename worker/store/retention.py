@@ -1,0 +1,101 @@
+"""Forget what is older than it is to be kept: a bounded batch at a time, found by keys alone.
+
+Events go from the beginning of the feed on, and a mark says how far: a reader whose cursor is older is told so. What a
+pending delivery still needs stays, behind the mark, until it is needed no more. Deliveries that are finished go with
+their attempts; they are found by their attempts, which are numbered, as no index knows when a delivery was finished.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any, Final
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from handlers import ids as identify
+from worker.store import bulk
+from worker.store.feed import PRUNED, newest_position, pruned_position
+from worker.store.tables import attempts, deliveries, events, marks, subscribers
+
+ATTEMPTS_PRUNED: Final = "attempts.pruned"
+"""The mark up to which attempts have been looked at."""
+
+# The deliveries of an event have ids that are made of its own, so they are found without an index over events.
+_THESE = "SELECT id, event_id, status, finished_at_ms FROM deliveries WHERE id IN ?"
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What one batch came to. `more`: another one may find something at once."""
+
+    events: int = 0
+    deliveries: int = 0
+    more: bool = False
+
+
+def prune_events(connection: Connection, *, before_ms: int, limit: int) -> Pruned:
+    """Forget the oldest events that were told before a moment, and their finished deliveries.
+
+    The newest event always stays: the feed's end is known by it.
+    """
+    c, cut, newest = events.c, pruned_position(connection), newest_position(connection)
+    oldest = select(c.position, c.id, c.timestamp_ms).order_by(c.position).limit(limit)
+    left = connection.execute(oldest.where(c.position <= cut)).all()
+    next_ = connection.execute(oldest.where(c.position > cut, c.position < newest)).all()
+    old = [*left, *takewhile(lambda row: row.timestamp_ms < before_ms, next_)]
+    if not old:
+        return Pruned()
+    finished, needed = _deliveries_of(connection, [row.id for row in old])
+    gone = [row.position for row in old if row.id not in needed]
+    _forget_deliveries(connection, [delivery for delivery, event in finished if event not in needed])
+    connection.execute(delete(events).where(c.position.in_(gone)))
+    _mark(connection, PRUNED, max(cut, old[-1].position))
+    return Pruned(len(gone), len(finished), more=len(old) - len(left) == limit)
+
+
+def prune_deliveries(connection: Connection, *, before_ms: int, limit: int) -> Pruned:
+    """Forget deliveries that were finished before a moment, with all attempts of them.
+
+    An attempt of what is not finished yet is passed over: there will be a later one, which leads to the same delivery.
+    """
+    c = attempts.c
+    looked = connection.execute(select(marks.c.value).where(marks.c.name == ATTEMPTS_PRUNED)).scalar()
+    statement = select(c.id, c.delivery, c.attempted_at_ms).where(c.id > int(looked or 0)).order_by(c.id).limit(limit)
+    old = list(takewhile(lambda row: row.attempted_at_ms < before_ms, connection.execute(statement)))
+    if not old:
+        return Pruned()
+    found = {row[0]: row for row in bulk.ask(connection, _THESE, {row.delivery for row in old})}
+    gone = [id_ for id_, _, status, at_ms in found.values() if status != "pending" and (at_ms or 0) < before_ms]
+    orphans = {row.delivery for row in old} - found.keys()
+    _forget_deliveries(connection, [*gone, *orphans])
+    _mark(connection, ATTEMPTS_PRUNED, old[-1].id)
+    return Pruned(0, len(gone), more=len(old) == limit)
+
+
+def _deliveries_of(connection: Connection, told: Sequence[str]) -> tuple[list[tuple[str, str]], set[str]]:
+    """Find the finished deliveries of events, each with its event; and the events that pending ones need."""
+    listening = connection.execute(select(subscribers.c.id)).scalars().all()
+    made = [identify.make("dlv", event, subscriber) for event in told for subscriber in listening]
+    found = [tuple(row) for row in bulk.ask(connection, _THESE, made)] if made else []
+    finished = [(id_, event) for id_, event, status, _ in found if status != "pending"]
+    return finished, {event for _, event, status, _ in found if status == "pending"}
+
+
+def _forget_deliveries(connection: Connection, ids: Collection[str]) -> None:
+    for some in _portions(list(ids)):
+        connection.execute(delete(attempts).where(attempts.c.delivery.in_(some)))
+        connection.execute(delete(deliveries).where(deliveries.c.id.in_(some)))
+
+
+def _portions(ids: list[str], size: int = 1_000) -> Iterable[list[str]]:
+    """Cut a list: a statement takes so many parameters and no more."""
+    return (ids[at : at + size] for at in range(0, len(ids), size))
+
+
+def _mark(connection: Connection, name: str, value: int) -> None:
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(marks).values(name=name, value=str(value))
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["name"], set_={"value": statement.excluded.value})
+    )
