@@ -21,6 +21,8 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "migrate": ("worker.cli.migrate", "Bring the database up to date."),
     "demo": ("worker.cli.demo", "Play every story on a temporary directory, and tell whether each ended as it should."),
     "simulate": ("worker.cli.simulate", "Send genuinely signed notifications."),
+    "listen": ("worker.cli.listen", "Show events as they come, and forward them to a receiver on this machine."),
+    "trigger": ("worker.cli.trigger", "Send a signed sample of an event to a receiver."),
     "rebuild": ("worker.cli.rebuild", "Fold the ledger again after products or policy changed."),
     "doctor": ("worker.cli.doctor", "Check everything that can be checked, and say what to do."),
     "version": ("worker.cli.version", "Say which version this is."),
