@@ -5,9 +5,10 @@ its 200.
 """
 
 import asyncio
+import resource
 import signal
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 
 import structlog
@@ -29,6 +30,7 @@ from worker.web.app import create_admin_app, create_app, make_runner
 
 log = structlog.get_logger()
 
+FILES_MAX = 131_072
 BACKLOG = 1024
 """Connections that may wait to be taken; the kernel caps it at net.core.somaxconn."""
 
@@ -44,8 +46,18 @@ def serve(settings: Settings, control: Control, *, share_port: bool = False) -> 
     Raises:
         NotReady: the address cannot be had.
     """
+    raise_open_files()
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(_serve(settings, control, share_port=share_port))
+
+
+def raise_open_files() -> None:
+    """Allow this process more connections than shells do, whose 1,024 is for programs that use `select`."""
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if most == resource.RLIM_INFINITY else min(FILES_MAX, most)
+    if usual != resource.RLIM_INFINITY and usual < wanted:
+        with suppress(ValueError, OSError):  # macOS names a limit that it does not grant
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 async def _serve(settings: Settings, control: Control, *, share_port: bool) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from config.logs import configure_logs
-from tests.benchmarks import accept, alone, drain, idle, memory, slow, start
+from tests.benchmarks import accept, alone, drain, idle, memory, slow, start, stream
 from tests.benchmarks.figures import Figure, compared, table
 from tests.benchmarks.place import POSTGRESQL, SQLITE, Grounds
 from tests.benchmarks.scope import Scope
@@ -30,6 +30,7 @@ LINES: Sequence[Measure] = (
     idle.measure,
     memory.measure,
     slow.measure,
+    stream.measure,
 )
 
 

@@ -5,6 +5,7 @@ Real: server, sockets, store. Double: the queue and the network of `service.py`.
 
 import asyncio
 import itertools
+import resource
 import socket
 import threading
 import time
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from config.settings import Settings
+from config.settings import Server, Settings
 from schemas.resources import Customer, Event
 from tests.web import seed
 from tests.web.listening import listening
@@ -25,7 +26,7 @@ from worker.store import feed
 from worker.store.feed import PRUNED
 from worker.store.tables import events, marks
 from worker.web.pages import encode
-from worker.web.stream import KERNEL_BYTES
+from worker.web.stream import KERNEL_BYTES, Streams
 
 BEAT_SECONDS, STALL_SECONDS = 0.2, 1.0
 
@@ -166,6 +167,12 @@ async def test_only_so_many_listen(url: str) -> None:
             await other.comment()
         async with asyncio.timeout(5), listening(service) as again:
             await again.comment()
+
+
+@pytest.mark.parametrize(("files", "streams"), [(1_024, 512), (20_000, 5_000), (resource.RLIM_INFINITY, 5_000)])
+def test_listeners_leave_connections_to_the_platforms(files: int, streams: int) -> None:
+    """However many may listen, half of what the process may have open is left for everybody else."""
+    assert streams == Streams(Server(), files_max=files).max
 
 
 async def test_a_shutdown_ends_streams_cleanly(url: str) -> None:

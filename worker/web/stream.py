@@ -56,7 +56,9 @@ class Streams:
     def __init__(self, server: Server, *, files_max: int) -> None:
         self.heartbeat_seconds = server.stream_heartbeat_seconds
         self.stall_seconds = server.stream_stall_seconds
-        self.max = min(server.streams_max, files_max // 2)
+        self.max = (
+            server.streams_max if files_max == resource.RLIM_INFINITY else min(server.streams_max, files_max // 2)
+        )
         self._open: set[asyncio.Transport] = set()
         self._sending: set[asyncio.Timeout] = set()
         self._closed = False
