@@ -7,18 +7,10 @@ Lines go to standard error, so that what a command prints stays alone on standar
 import json
 import logging
 import sys
-from types import ModuleType
-from typing import TextIO, cast
+from typing import TextIO
 
-# structlog imports rich where it is there, for tracebacks that we write plainly: a twentieth of all that a service
-# imports. None means that it is not (https://docs.python.org/3/reference/import.html#the-module-cache).
-_WITHOUT_RICH = sys.modules.setdefault("rich", cast("ModuleType", None)) is None
-
-import structlog  # noqa: E402 - see above
-from structlog.typing import EventDict, Processor, WrappedLogger  # noqa: E402 - see above
-
-if _WITHOUT_RICH:
-    del sys.modules["rich"]
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from config.lines import Lines
 

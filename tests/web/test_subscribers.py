@@ -169,7 +169,7 @@ async def test_without_a_key_nothing_is_made(url: str) -> None:
 
 
 async def test_an_address_is_told_once(service: Service) -> None:
-    """A second subscriber at the same address of an app is refused by the first one's id, by a change or at once too."""
+    """A second subscriber at the same address of an app is refused by the first one's id, also by a change."""
     made, other = await make(service), await make(service, url=URL + "/2")
     error = await ask(service, "POST", "", 409, WANTED)
     moved = await ask(service, "PATCH", f"/{other['id']}", 409, {"url": URL})
@@ -336,7 +336,7 @@ async def test_deleting_drops_what_is_on_its_way(service: Service) -> None:
     assert {"id": id_, "object": "subscriber", "deleted": True} == await ask(service, "DELETE", f"/{id_}", 200)
 
     for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/rotate")):
-        body = {} if method == "PATCH" else None
+        body: dict[str, object] | None = {} if method == "PATCH" else None
         assert "subscriber_not_found" == (await ask(service, method, f"/{id_}{path}", 404, body))["code"]
     with service.store.read() as connection:
         assert ["delivered"] == list(connection.execute(select(deliveries.c.status)).scalars())

@@ -76,7 +76,7 @@ def seal_with(settings: Settings, key: str) -> None:
 
 
 def test_a_lost_key_and_an_idle_one_are_named(look, tmp_path):
-    """Secrets that no key opens are a failure with their subscriber's id; a key that opens nothing is one to take out."""
+    """Secrets that no key opens are a failure that names their subscriber; a key that opens nothing may go."""
     keys = [Fernet.generate_key().decode() for _ in range(3)]
     text = f"{CONFIG}\n[store]\nencryption_keys = "
     look()
