@@ -50,6 +50,17 @@ def test_a_sample_is_recognized(event_type: str):
     )
 
 
+def test_units_that_are_restored_are_told_of_a_purchase_that_stands():
+    """The refund of the coins failed: the event shows the purchase as it is now, paid for, and not as it was before."""
+    # It showed the purchase as revoked by the refund, and named the rule that had revoked it.
+    event = sample("balance.restored")
+
+    assert event.data.purchase is not None
+    shown = event.data.purchase
+    assert ("active", "bought", 0, 0) == (shown.access, shown.rule, shown.amount_refunded, shown.units_clawed_back)
+    assert "bought" == event.data.cause.rule
+
+
 def test_samples_are_the_same_whenever_they_are_asked_for():
     """Nothing in a sample depends on when or where it is made, so documents can show it."""
     assert [sample(each) for each in EVENT_TYPES] == [sample(each) for each in EVENT_TYPES]
