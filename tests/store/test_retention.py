@@ -43,7 +43,7 @@ def finish(at: Desk, ids: list[str], *, days_ago: float, outcome: str = "deliver
     """Attempt these some days ago."""
     now_ms = int(at.clock() * 1000 - days_ago * DAY_MS)
     with at.store.write() as connection:
-        claims = outbox.claim(connection, ids, now_ms)
+        claims = outbox.claim(connection, ids, now_ms).claims
         verdict = Verdict(outcome) if outcome != "failed" else Verdict("failed", wait_seconds=1.0)  # type: ignore[arg-type]  # as the cases say
         assert len(ids) == len(claims)
         record(connection, [Attempt(claim, verdict, now_ms, 1.0, 200, None) for claim in claims], now_ms)
