@@ -4,7 +4,7 @@ from config.settings import Admin
 from tests.web.service import OTHER_TOKEN, Service, running, settings
 from worker.web.app import API
 
-CLOSED = sorted({(route.method, route.path.format(id="x", user_id="ada")) for route in API})
+CLOSED = sorted({(route.method, route.path.format(id="x", user_id="ada", delivery="y")) for route in API})
 
 
 @pytest.mark.parametrize(("method", "path"), [*CLOSED, ("GET", "/v1"), ("GET", "/v1/nothing"), ("DELETE", "/console")])
