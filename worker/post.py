@@ -74,7 +74,7 @@ class Poster:
             answered = await _exchange(session, url, body, headers, timeout_seconds)
         except (aiohttp.ClientError, OSError) as error:
             answered = {"error": _name(error)}
-        return Answer(duration_ms=(loop.time() - started) * 1000, **answered)
+        return Answer(duration_ms=round((loop.time() - started) * 1000, 3), **answered)
 
     async def close(self) -> None:
         """Close every connection."""

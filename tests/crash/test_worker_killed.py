@@ -37,6 +37,7 @@ async def house(tmp_path_factory) -> AsyncIterator[House]:
     """Run everything once; each test has customers of its own."""
     async with Backend() as backend:
         installation = install(tmp_path_factory.mktemp("house"), backend=backend.url)
+        backend.secrets = installation.settings.subscribers[0].secrets
         store = installation.store()
         async with installation.service() as service:
             yield House(installation, service, backend, store)

@@ -42,6 +42,7 @@ async def endpoint(tmp_path) -> AsyncIterator[Endpoint]:
     """Start the broker and the endpoint."""
     async with Backend() as backend:
         installation = install(tmp_path, backend=backend.url)
+        backend.secrets = installation.settings.subscribers[0].secrets
         broker = EmbeddedValkey(tmp_path)
         broker.start()
         try:

@@ -96,7 +96,7 @@ class Backend:
         self.answer = answer
         self.told: list[Told] = []
         self.doubts: list[str] = []
-        self._secrets = secrets
+        self.secrets = secrets
         self._clock = clock
         self._server = server
         self._released = asyncio.Event()
@@ -142,7 +142,7 @@ class Backend:
         told = Told(request, await request.read(), headers)
         self.told.append(told)
         now = self._clock() if self._clock else float(headers["webhook-timestamp"])
-        self.doubts += doubts(headers, told.body, secrets=self._secrets, now=now)
+        self.doubts += doubts(headers, told.body, secrets=self.secrets, now=now)
         async with self._news:
             self._news.notify_all()
         answer = self.answer(told)
