@@ -109,7 +109,7 @@ def balance_changes(before: Iterable[Purchase], after: Iterable[Purchase]) -> li
     """
     shown: dict[tuple[str, str, str], Purchase] = {}
     units: dict[tuple[str, str, str], int] = {}
-    now = {(purchase.id, purchase.user_id): purchase for purchase in after}
+    now = {(purchase.id, purchase.user_id, purchase.product_id): purchase for purchase in after}
     for sign, purchases in ((-1, before), (1, after)):
         for purchase in purchases:
             if purchase.units is not None and purchase.user_id is not None and purchase.product_id is not None:
@@ -118,9 +118,14 @@ def balance_changes(before: Iterable[Purchase], after: Iterable[Purchase]) -> li
                 if account not in shown or purchase.units_clawed_back:
                     shown[account] = purchase
     clawed_back, restored = BALANCE_EVENTS
-    # What is restored was last clawed back in the book before; it is told as it stands now, if it is still theirs.
+    # What is restored was last clawed back in the book before. It is told as it stands now, unless it turned out to be
+    # somebody else's, or something else.
     return [
-        (clawed_back if units[account] > 0 else restored, abs(units[account]), now.get((was.id, was.user_id), was))
+        (
+            clawed_back if units[account] > 0 else restored,
+            abs(units[account]),
+            now.get((was.id, was.user_id, was.product_id), was),
+        )
         for account, was in sorted(shown.items())
         if units[account]
     ]

@@ -108,6 +108,16 @@ def test_the_wrong_person_gets_them_back():
     assert {ANN, BOB} == {event.customer.user_id for event in story.events if event.data.balance and event.customer}
 
 
+def test_what_turns_out_to_be_something_else_gives_back_what_was_taken():
+    """It was a subscription after all: the coins are given back as coins, whatever else the purchase is now."""
+    # Told as what the purchase had become, they were given to a balance that had never lost any.
+    story = settle(coins(), money(K.REFUND_SUCCEEDED, 5, 499))
+    story.say(entry(K.PURCHASED, 6, product_id="acme.pro.annual", kind="subscription"))
+
+    accounts = [(e.type, e.data.balance.product_id) for e in story.events if e.data.balance]
+    assert [("balance.clawed_back", COINS), ("balance.restored", COINS)] == accounts
+
+
 @pytest.mark.parametrize(("kind", "worth"), [("consumable", 300), ("non_consumable", None)])
 def test_only_consumables_are_counted(kind, worth):
     """Units belong to what is used up; the platform's word on the kind counts before the configuration's."""

@@ -81,7 +81,7 @@ async def test_bytes_that_are_no_text_break_nothing(service: Service, path: str)
         assert response.status in {200, 400, 404}
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/v1/subscribers", "/v1/events/streams", "/webhooks/stripe"])
+@pytest.mark.parametrize("path", ["/", "/v1/nothing", "/v1/subscriptions", "/v1/events/streams", "/webhooks/stripe"])
 async def test_what_is_not_there_is_a_404_as_json(service: Service, path: str) -> None:
     """An address without anything behind it answers in the shape of every error."""
     error = await service.refused(path, 404)
