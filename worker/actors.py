@@ -5,7 +5,7 @@ sweeper asks again. So a store that is away costs one line here, and never a ret
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -58,7 +58,7 @@ def declare(broker: Broker, runtime: Runtime) -> None:
     def process_ids(ids: Sequence[str]) -> None:
         gather(ids)
 
-    async def deliver_ids(ids: Sequence[str]) -> None:
+    async def deliver_ids(ids: Collection[str]) -> None:
         await telling.deliver(ids)
 
     table = (
@@ -93,7 +93,7 @@ class _NearQueue:
         """Hint at notifications to process. Raises `QueueUnavailable`."""
         self._far.put_notifications(ids)
 
-    def put_deliveries(self, ids: Sequence[str]) -> None:
+    def put_deliveries(self, ids: Collection[str]) -> None:
         """Hint at deliveries to attempt. Raises `QueueUnavailable`."""
         if self._gather.waiting:
             self._far.put_deliveries(ids)
@@ -111,7 +111,7 @@ class _Telling(Middleware):
         self._runtime = runtime
         self._deliverer: Deliverer | None = None
 
-    async def deliver(self, ids: Sequence[str]) -> None:
+    async def deliver(self, ids: Collection[str]) -> None:
         """Line deliveries up at the one deliverer, made on the loop at its first use."""
         if self._deliverer is None:
             self._deliverer = Deliverer(self._runtime)
@@ -120,7 +120,7 @@ class _Telling(Middleware):
         except StoreUnavailable as error:
             log.warning("deliver.store_unavailable", waiting=len(ids), error=str(error))
 
-    def deliver_soon(self, ids: Sequence[str]) -> None:
+    def deliver_soon(self, ids: Collection[str]) -> None:
         """Line deliveries up from any thread, without waiting for it. What breaks is due in the store."""
         thread = get_event_loop_thread()
         if thread is not None:

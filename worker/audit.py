@@ -10,6 +10,7 @@ from worker.commit import Bookkeeper
 from worker.process import hint_deliveries
 from worker.runtime import Runtime
 from worker.store import ledger, tables
+from worker.store.outbox import Owners
 
 BATCH = 500
 
@@ -59,10 +60,10 @@ def rebuild(runtime: Runtime, key: str) -> int:
     """
     now_ms = int(runtime.clock() * 1000)
 
-    def change(connection: Connection) -> tuple[int, list[str]]:
+    def change(connection: Connection) -> tuple[int, Owners]:
         entries = ledger.load_lineages(connection, {key})[key].entries
         if not entries:  # it turned out to be another one's, meanwhile
-            return 0, []
+            return 0, {}
         keeper = Bookkeeper(connection, entries, now_ms=now_ms)
         keeper.rebuild(runtime.settings.apps[entries[0].app])
         return len(keeper.events), keeper.write()

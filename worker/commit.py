@@ -74,11 +74,11 @@ class Bookkeeper:
         self._merged |= decision.changes.merged
         self.events.extend(decision.events)
 
-    def write(self) -> list[str]:
+    def write(self) -> outbox.Owners:
         """Write everything that changed, the outbox, and last the events: commit soon after.
 
         Returns:
-            Ids of deliveries that may be attempted once the transaction has committed.
+            Deliveries that may be attempted once the transaction has committed, and whose they are.
 
         Raises:
             Contended: the transaction must be done again; `Store.change` does.

@@ -9,7 +9,7 @@ at all.
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -31,7 +31,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 
-async def deliver(runtime: Runtime, ids: Sequence[str]) -> None:
+async def deliver(runtime: Runtime, ids: Collection[str]) -> None:
     """Attempt these deliveries and what they held back, to the end; for callers without a `Deliverer` of their own."""
     deliverer = Deliverer(runtime)
     try:
@@ -111,8 +111,10 @@ class Deliverer:
         self._turns: asyncio.Task[None] | None = None
         self._closing = False
 
-    async def deliver(self, ids: Sequence[str]) -> None:
+    async def deliver(self, ids: Collection[str]) -> None:
         """Line these deliveries up to be attempted, and after them what they held back.
+
+        The store is asked whose they are, unless that is said: a mapping names the subscriber of each.
 
         Returns at once: a worker that waited here for a slow subscriber would be missing for all others. What is
         lined up and lost with this process is still due in the outbox.
@@ -120,7 +122,7 @@ class Deliverer:
         Raises:
             StoreUnavailable: nothing was lined up.
         """
-        self._line_up(await self._in_thread(self._owners, ids))
+        self._line_up(ids if isinstance(ids, Mapping) else await self._in_thread(self._owners, ids))
 
     async def drained(self) -> None:
         """Wait until nothing is in flight and nothing waits."""
@@ -306,7 +308,7 @@ class Deliverer:
             log.error("deliver.subscriber_disabled", subscriber=subscriber, reason=reason)
             self._runtime.metrics.subscribers_disabled.labels(reason=reason).inc()
 
-    def _owners(self, ids: Sequence[str]) -> dict[str, str]:
+    def _owners(self, ids: Collection[str]) -> dict[str, str]:
         with self._runtime.store.look() as connection:
             return outbox.owners(connection, ids)
 

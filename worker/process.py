@@ -5,7 +5,7 @@ breaks our own code is tried again alone and dies visibly after `work.max_attemp
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import structlog
@@ -17,6 +17,7 @@ from worker.conclude import CONTRADICTS, MONEY_CONTRADICTS, Decided, Tied, outco
 from worker.runtime import QueueUnavailable, Runtime
 from worker.store import inbox
 from worker.store.engine import StoreUnavailable
+from worker.store.outbox import Owners
 from worker.understand import Understood, broken, understand
 
 log = structlog.get_logger()
@@ -50,8 +51,8 @@ def process(runtime: Runtime, ids: Sequence[str]) -> None:
             process(runtime, [each.row.id])
 
 
-def hint_deliveries(runtime: Runtime, deliveries: Sequence[str]) -> None:
-    """Hint at deliveries; if the broker is away, the sweeper will."""
+def hint_deliveries(runtime: Runtime, deliveries: Collection[str]) -> None:
+    """Hint at deliveries, best with their owners; if the broker is away, the sweeper will."""
     try:
         if deliveries:
             runtime.queue.put_deliveries(deliveries)
@@ -70,7 +71,7 @@ def _commit(runtime: Runtime, understood: Sequence[Understood]) -> None:
     """Decide one after the other, and write it all at once; then say so."""
     now = runtime.clock()
 
-    def change(connection: Connection) -> tuple[list[Decided], list[str]]:
+    def change(connection: Connection) -> tuple[list[Decided], Owners]:
         ids = [each.row.id for each in understood]
         claiming = inbox.claim(connection, ids)
         saying = inbox.said_before(connection, ids)  # both are asked before either is read

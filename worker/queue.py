@@ -1,6 +1,6 @@
 """Put hints on the queue: ids of rows that are worth a look."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import redis
 from dramatiq import Message
@@ -26,18 +26,20 @@ class BrokerQueue:
         """Hint at notifications to process. Raises `QueueUnavailable`."""
         self._put("process", NOTIFICATIONS, ids)
 
-    def put_deliveries(self, ids: Sequence[str]) -> None:
-        """Hint at deliveries to attempt. Raises `QueueUnavailable`."""
+    def put_deliveries(self, ids: Collection[str]) -> None:
+        """Hint at deliveries to attempt, with their subscribers where they are known. Raises `QueueUnavailable`."""
         self._put("deliver", DELIVERIES, ids)
 
     def close(self) -> None:
         """Give every connection back."""
         self.broker.close()
 
-    def _put(self, actor: str, queue: str, ids: Sequence[str]) -> None:
+    def _put(self, actor: str, queue: str, ids: Collection[str]) -> None:
+        each = list(ids)
         try:
-            for start in range(0, len(ids), IDS_PER_MESSAGE_MAX):
-                chunk = list(ids[start : start + IDS_PER_MESSAGE_MAX])
-                self.broker.enqueue(Message(queue, actor, args=(chunk,), kwargs={}, options={}))
+            for start in range(0, len(each), IDS_PER_MESSAGE_MAX):
+                chunk = each[start : start + IDS_PER_MESSAGE_MAX]
+                said = {id_: ids[id_] for id_ in chunk} if isinstance(ids, Mapping) else chunk
+                self.broker.enqueue(Message(queue, actor, args=(said,), kwargs={}, options={}))
         except redis.RedisError as error:
             raise QueueUnavailable(type(error).__name__) from error

@@ -1,6 +1,6 @@
 """What every station of a running process shares, made once in `worker/bootstrap.py` and handed down."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -24,8 +24,8 @@ class Queue(Protocol):
         """Hint at notifications to process. Raises `QueueUnavailable`."""
         ...
 
-    def put_deliveries(self, ids: Sequence[str]) -> None:
-        """Hint at deliveries to attempt. Raises `QueueUnavailable`."""
+    def put_deliveries(self, ids: Collection[str]) -> None:
+        """Hint at deliveries to attempt. A mapping to their subscribers spares asking. Raises `QueueUnavailable`."""
         ...
 
 

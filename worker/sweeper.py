@@ -18,6 +18,7 @@ from worker.commit import Bookkeeper
 from worker.process import count_changes, hint_deliveries
 from worker.runtime import QueueUnavailable, Runtime
 from worker.store import answers, inbox, lapses, locks, outbox, subscribers
+from worker.store.outbox import Owners
 from worker.store.retention import Pruned, prune_deliveries, prune_events
 
 BATCH_MAX = 500
@@ -57,7 +58,7 @@ def sweep(runtime: Runtime) -> int:
     if not found:
         return 0
 
-    def change(connection: Connection) -> tuple[list[str], list[Event]] | None:
+    def change(connection: Connection) -> tuple[Owners, list[Event]] | None:
         if not _mine(connection, now_ms):
             return None
         retry_at_ms = now_ms + int(runtime.settings.work.sweep_after_seconds * 1000)
@@ -130,7 +131,7 @@ def _mine(connection: Connection, now_ms: int, what: str = "sweeper") -> bool:
 
 def _lapse(
     runtime: Runtime, connection: Connection, run_out: Sequence[Purchase], now_ms: int
-) -> tuple[list[str], list[Event]]:
+) -> tuple[Owners, list[Event]]:
     """Enter the passing of expiry dates into the ledger, as the fold reads no clock; give deliveries and events."""
     entries = [_lapsed(purchase) for purchase in run_out]
     keeper = Bookkeeper(connection, entries, now_ms=now_ms)

@@ -15,6 +15,7 @@ from worker.commit import Bookkeeper
 from worker.process import count_changes, hint_deliveries
 from worker.runtime import Runtime
 from worker.store.naming import purchase_of
+from worker.store.outbox import Owners
 
 NO_PAYMENT_KNOWN: Final = "no_payment_known"
 """Why a subscription that was told of gives nothing yet: no payment of it is known, and only those are purchases."""
@@ -33,7 +34,7 @@ def tell(runtime: Runtime, told: PurchaseTold) -> tuple[Purchase, bool]:
     now_ms = int(runtime.clock() * 1000)
     entry = entry_of(told, now_ms=now_ms)
 
-    def change(connection: Connection) -> tuple[Bookkeeper, bool, list[str]]:
+    def change(connection: Connection) -> tuple[Bookkeeper, bool, Owners]:
         keeper = Bookkeeper(connection, [entry], now_ms=now_ms)
         known = _is_known(keeper.book, entry)
         keeper.tell([entry], runtime.settings.apps[told.app])

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from handlers.platforms import PLATFORMS
 from worker.demo.trust import APP
@@ -23,7 +23,7 @@ class Kept:
         """Keep them."""
         self.ids += ids
 
-    def put_deliveries(self, ids: Sequence[str]) -> None:
+    def put_deliveries(self, ids: Collection[str]) -> None:
         """Let the sweeper find them, if there is one."""
 
 

@@ -81,7 +81,7 @@ def announce(store: Store, told: Sequence[Event], *, now: float = NOW) -> list[s
 def enqueue(connection: Connection, told: Sequence[Event], now_ms: int) -> list[str]:
     """Put events into the outbox; give what may be attempted at once."""
     listening = outbox.ask_listening(connection, {one.app for one in told})
-    return outbox.enqueue(connection, told, listening, now_ms)()
+    return list(outbox.enqueue(connection, told, listening, now_ms)())
 
 
 def delivery_rows(store: Store) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Doubles: the queue, which remembers what it was given; the network, which is not there; the clock, which stands.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,9 +46,9 @@ class Queue:
             raise QueueUnavailable
         self.put.extend(ids)
 
-    def put_deliveries(self, ids: Sequence[str]) -> None:
+    def put_deliveries(self, ids: Collection[str]) -> None:
         """Remember the hint."""
-        self.put_notifications(ids)
+        self.put_notifications(list(ids))
 
     def depths(self) -> tuple[QueueDepth, ...]:
         """Say what waits."""

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -58,7 +58,7 @@ class NoQueue:
         """Refuse."""
         raise AssertionError(ids)
 
-    def put_deliveries(self, ids: Sequence[str]) -> None:
+    def put_deliveries(self, ids: Collection[str]) -> None:
         """Refuse."""
         raise AssertionError(ids)
 

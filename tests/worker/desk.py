@@ -7,7 +7,7 @@ Double: the queue, which is a list and may be away, and the clock. Left out: sig
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,7 +49,7 @@ class ListQueue:
         self._reach()
         self.notifications += ids
 
-    def put_deliveries(self, ids: Sequence[str]) -> None:
+    def put_deliveries(self, ids: Collection[str]) -> None:
         """Remember ids of deliveries."""
         self._reach()
         self.deliveries += ids

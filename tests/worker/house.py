@@ -4,7 +4,7 @@ Real: configuration, keys, signatures, verification, store on SQLite with its mi
 sweeper. Double: the queue, which is a list. Asserted: rows, events, resources.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,7 +46,7 @@ class ListQueue:
         """Remember ids of notifications."""
         self.notifications += ids
 
-    def put_deliveries(self, ids: Sequence[str]) -> None:
+    def put_deliveries(self, ids: Collection[str]) -> None:
         """Remember ids of deliveries."""
         self.deliveries += ids
 

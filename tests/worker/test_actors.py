@@ -79,6 +79,27 @@ async def test_idle_worker_tells_at_once(post):
     assert ([event(1).id], []) == (post.backend.ids, far.deliveries)
 
 
+@pytest.mark.parametrize("says_whose", [False, True])
+async def test_hints_with_and_without_subscribers_are_understood(on_valkey, tmp_path, says_whose):
+    """What an older process put on the queue names deliveries alone; it is told like what names whose they are."""
+    runtime = new_runtime(tmp_path, Clock())
+    broker = make_broker(on_valkey, consumes=True)
+    declare(broker, runtime)
+    worker = Worker(broker, worker_threads=1)
+    async with Backend() as backend:
+        told = subscriber(backend.url, allow_private=True)
+        (whose,) = subscribe_by_api(runtime.store, told, now=runtime.clock())
+        ids = announce(runtime.store, [event(1)], now=runtime.clock())
+        BrokerQueue(broker).put_deliveries(dict.fromkeys(ids, whose) if says_whose else ids)
+        worker.start()
+        await asyncio.wait_for(backend.has_been_told(1), 60)
+        await asyncio.to_thread(worker.stop, 5_000)
+    broker.close()
+    runtime.store.close()
+
+    assert [event(1).id] == backend.ids
+
+
 async def test_a_storm_of_notifications_starves_no_subscriber(on_valkey, tmp_path):
     """What was decided is told while thousands of notifications still wait for the only thread, not after them."""
     runtime = new_runtime(tmp_path, Clock())

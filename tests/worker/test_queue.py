@@ -42,6 +42,18 @@ def test_message_is_a_pointer(hints):
     assert ("deliver", [["dlv_1"]], {}) == (deliver["actor_name"], deliver["args"], deliver["kwargs"])
 
 
+def test_message_says_whose_deliveries_are(hints):
+    """What is known of a delivery's subscriber goes with the hint, in portions as handy as any."""
+    owners = {f"dlv_{number}": f"sub_{number % 2}" for number in range(IDS_PER_MESSAGE_MAX + 1)}
+
+    hints.put_deliveries(owners)
+
+    first, second = (message["args"][0] for message in waiting(hints, DELIVERIES))
+    assert owners == first | second
+    assert list(owners) == [*first, *second]
+    assert 1 == len(second)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
 @given(count=st.integers(min_value=0, max_value=350))
 def test_every_id_is_put_once_and_in_order(hints, count):

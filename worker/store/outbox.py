@@ -28,6 +28,8 @@ from worker.store.tables import PENDING, deliveries, events, subscribers
 LEASE_SLACK_MS = 15_000
 """How much longer than the subscriber's own time-out a claim lasts: time to record the attempt."""
 
+Owners = Mapping[str, str]
+"""Delivery → subscriber: whoever is hinted at deliveries with it need not ask whose they are."""
 Customer = tuple[str, str, str]
 """Subscriber, app, user: within these, deliveries go out one after the other."""
 
@@ -136,7 +138,7 @@ class Claimed:
 
 def enqueue(
     connection: Connection, events: Sequence[Event], listening: Iterable[Any], now_ms: int
-) -> Callable[[], list[str]]:
+) -> Callable[[], Owners]:
     """Put one delivery per event and subscriber that asked for it into the outbox, in two statements.
 
     Args:
@@ -146,17 +148,18 @@ def enqueue(
         now_ms: Unix milliseconds.
 
     Returns:
-        To be called for the deliveries that may be attempted at once: not those held back by an earlier one, nor by
-        their subscriber, which is paused.
+        To be called for the deliveries that may be attempted at once, and whose they are: not those held back by an
+        earlier one, nor by their subscriber, which is paused.
     """
     new = list(_wanted(events, listening))
     put(connection, [_delivery(*each) for each in new], now_ms)
-    queued = {id_: _customer(event, whom) for id_, event, whom in new if whom.state == "enabled"}
-    first = _ask_first(connection, set(filter(None, queued.values())))
+    queued = [(id_, whom.id, _customer(event, whom)) for id_, event, whom in new if whom.state == "enabled"]
+    ordered = {customer for *_, customer in queued if customer is not None}
+    first = _ask_first(connection, ordered)
 
-    def at_once() -> list[str]:
-        line = _first(first, queued.values())
-        return [id_ for id_, customer in queued.items() if customer is None or line.get(customer) == id_]
+    def at_once() -> Owners:
+        line = _first(first, ordered)
+        return {id_: owner for id_, owner, customer in queued if customer is None or line.get(customer) == id_}
 
     return at_once
 
@@ -260,7 +263,7 @@ def _ask_first(connection: Connection, wanted: Collection[Customer]) -> Iterable
     return bulk.ask(connection, _FIRST, *map(set, zip(*wanted, strict=True))) if wanted else ()
 
 
-def _first(found: Iterable[Any], wanted: Collection[Customer | None]) -> dict[Customer, str]:
+def _first(found: Iterable[Any], wanted: Collection[Customer]) -> dict[Customer, str]:
     return {customer: id_ for *parts, id_ in found if (customer := tuple(parts)) in wanted}
 
 
