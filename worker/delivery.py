@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from handlers.backoff import judge, parse_retry_after
 from worker.keyring import Keyring
@@ -25,6 +26,7 @@ from worker.store import outbox
 from worker.store.attempts import Attempt, Recorded, record
 from worker.store.engine import StoreUnavailable
 from worker.store.outbox import Claim, Claimed
+from worker.store.postgresql import may_be_lost
 
 log = structlog.get_logger()
 
@@ -314,9 +316,14 @@ class Deliverer:
 
     def _turn(self, ended: Sequence[Attempt], wanted: Sequence[str]) -> tuple[Recorded, Claimed]:
         now_ms = int(self._runtime.clock() * 1000)
-        return self._runtime.store.change(
-            lambda connection: (record(connection, ended, now_ms), outbox.claim(connection, wanted, now_ms))
-        )
+
+        def change(connection: Connection) -> tuple[Recorded, Claimed]:
+            if not ended:
+                # Claims alone: a server that dies forgets them, and all that comes of it is another attempt.
+                may_be_lost(connection)
+            return record(connection, ended, now_ms), outbox.claim(connection, wanted, now_ms)
+
+        return self._runtime.store.change(change)
 
     async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)

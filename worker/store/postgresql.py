@@ -134,6 +134,15 @@ def lock_feed(connection: Connection) -> None:
         bulk.send(connection, "SELECT pg_advisory_xact_lock(%b)", (FEED_LOCK,))
 
 
+def may_be_lost(connection: Connection) -> None:
+    """Have this one transaction not wait for the disk: a server that dies may forget it, and never a part of it.
+
+    Nothing that is committed later by anybody is on the disk without it.
+    """
+    if connection.dialect.name == "postgresql":
+        bulk.send(connection, "SET LOCAL synchronous_commit = off", ())
+
+
 def lock_migration(connection: Connection) -> None:
     """Let one process at a time bring the tables up to date, however long it takes."""
     if connection.dialect.name == "postgresql":
