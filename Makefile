@@ -41,8 +41,8 @@ test: $(VENV)/.development ## Run every test this machine can run
 test-fast: $(VENV)/.development ## Run the tests that start no process
 	$(BIN)/python -m pytest -m "not e2e and not crash"
 
-test-long: $(VENV)/.development ## Try every law with 20,000 examples, which takes about three hours
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -v -m "hypothesis and not e2e" --session-timeout=$(LONG_SECONDS) \
+test-long: $(VENV)/.development ## Try every law with 20,000 examples and soak with 20,000 events: about three hours
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -v -m "(hypothesis and not e2e) or soak" --session-timeout=$(LONG_SECONDS) \
 	  --durations=20 -o console_output_style=count
 LONG_SECONDS ?= 21600
 

@@ -1,4 +1,4 @@
-"""How hard properties are tried: with as many examples as this run affords, and the laws of the house hardest.
+"""How hard is tried: properties with as many examples as this run affords, laws with the most; soaks for as long.
 
 `HYPOTHESIS_PROFILE` chooses: `home` while working, `ci` for every change, `long` for `make test-long`.
 """
@@ -10,6 +10,8 @@ from typing import Final, NamedTuple, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.services import STORES
+
 
 class Effort(NamedTuple):
     """How much one run may take.
@@ -19,6 +21,9 @@ class Effort(NamedTuple):
         law_examples: of a law.
         machine_runs: of a state machine, with `machine_steps` steps each.
         property_seconds: after which one property is stuck.
+        soak_events: that subscribers are told of while workers are killed (tests/soak).
+        soak_stores: on which databases.
+        soak_seconds: after which the soak test is stuck.
     """
 
     examples: int
@@ -26,12 +31,19 @@ class Effort(NamedTuple):
     machine_runs: int
     machine_steps: int
     property_seconds: int
+    soak_events: int
+    soak_stores: tuple[str, ...]
+    soak_seconds: int
 
 
 EFFORTS: Final = {
-    "home": Effort(100, 100, 40, 20, property_seconds=300),
-    "ci": Effort(300, 1_000, 60, 25, property_seconds=900),
-    "long": Effort(2_000, 20_000, 1_000, 40, property_seconds=7_200),
+    "home": Effort(
+        100, 100, 40, 20, property_seconds=300, soak_events=450, soak_stores=("postgresql",), soak_seconds=300
+    ),
+    "ci": Effort(300, 1_000, 60, 25, property_seconds=900, soak_events=450, soak_stores=STORES, soak_seconds=600),
+    "long": Effort(
+        2_000, 20_000, 1_000, 40, property_seconds=7_200, soak_events=20_000, soak_stores=STORES, soak_seconds=3_600
+    ),
 }
 PROFILE: Final = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "home")
 EFFORT: Final = EFFORTS[PROFILE]

@@ -15,6 +15,7 @@ from sqlalchemy import func, select
 from handlers.platforms import PLATFORMS
 from schemas.meaning import Meaning
 from schemas.resources import Event
+from tests.cli.processes import belonging_to
 from tests.e2e.running import Installation, Service, till, until
 from worker.demo.trust import APP
 from worker.simulator.sale import Sale, Shot
@@ -97,6 +98,11 @@ async def rest(store: Store) -> None:
             return not connection.execute(waiting).scalar_one()
 
     assert await until(lambda: idle() and not count(store, "accepted"))
+
+
+def running(installation: Installation, mark: str) -> set[int]:
+    """Find the processes that are the work of one sort, not their supervisors."""
+    return {pid for pid, command in belonging_to(installation.home).items() if mark in command}
 
 
 async def kill(installation: Installation, name: str) -> int:

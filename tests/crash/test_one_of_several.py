@@ -15,17 +15,12 @@ from random import Random
 import pytest
 
 from tests.cli.processes import belonging_to, clawback
-from tests.crash.burst import assert_each_took_effect_once, count, pour, sign_burst, tell_all
+from tests.crash.burst import assert_each_took_effect_once, count, pour, running, sign_burst, tell_all
 from tests.e2e.running import Installation, Service, client, install, till, until
 from worker.simulator.sale import Shot
 from worker.simulator.sales import DAY_MS
 
 pytestmark = [pytest.mark.crash, pytest.mark.e2e]
-
-
-def running(installation: Installation, mark: str) -> set[int]:
-    """Find the processes that are the work of one sort, not their supervisors."""
-    return {pid for pid, command in belonging_to(installation.home).items() if mark in command}
 
 
 async def test_dead_worker_does_not_take_its_sibling_down(tmp_path, store_url):
