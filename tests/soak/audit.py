@@ -139,6 +139,7 @@ def _misordered(case: Case) -> Iterator[str]:
 
 def _unexplained(case: Case, verdict: Verdict) -> Iterator[str]:
     arrivals, rows = _by_event(case.arrivals), _by_event(case.rows)
+    all_lost: list[Arrival] = []
     for event in arrivals.keys() | rows.keys():
         came, recorded = arrivals.get(event, []), rows.get(event, [])
         verdict.repeats += max(0, len(came) - 1)
@@ -146,15 +147,9 @@ def _unexplained(case: Case, verdict: Verdict) -> Iterator[str]:
         yield from odd
         yield from _repeated(event, recorded, lost)
         for arrival in lost:
-            kill = _kill(case.kills, arrival)
-            if kill is None:
-                yield f"{event}, attempted at {arrival.attempted_at}, has no row, and no worker was killed then"
-            else:
-                verdict.lost[kill].append(arrival)
             yield from _too_soon(arrival, came)
-    for kill, gone in verdict.lost.items():
-        if len(gone) > LOST_AT_ONCE_MAX:
-            yield f"the kill at {kill} lost {len(gone)} attempts, which are more than a lane can hold"
+        all_lost += lost
+    yield from _blamed(sorted(all_lost, key=lambda one: one.attempted_at), case.kills, verdict.lost)
 
 
 def _match(came: Sequence[Arrival], recorded: Sequence[Row]) -> tuple[list[Arrival], list[str]]:
@@ -183,10 +178,18 @@ def _repeated(event: str, recorded: Sequence[Row], lost: Iterable[Arrival]) -> I
     yield from (f"{event} came again at {one.attempted_at}" for one in lost if ends and one.attempted_at > ends[0])
 
 
-def _kill(kills: Iterable[float], arrival: Arrival) -> float | None:
-    """Find the kill that may have taken an attempt with it."""
-    then = (arrival.attempted_at, arrival.attempted_at + 1 + CLAIM_SECONDS)
-    return next((kill for kill in sorted(kills) if then[0] <= kill <= then[1]), None)
+def _blamed(lost: Iterable[Arrival], kills: Sequence[float], blamed: dict[float, list[Arrival]]) -> Iterator[str]:
+    """Find a kill that may have taken each attempt with it, the earliest that has not taken all it can."""
+    for arrival in lost:
+        until = arrival.attempted_at + 1 + CLAIM_SECONDS
+        then = [kill for kill in sorted(kills) if arrival.attempted_at <= kill <= until]
+        free = [kill for kill in then if len(blamed.get(kill, ())) < LOST_AT_ONCE_MAX]
+        if free:
+            blamed[free[0]].append(arrival)
+        elif then:
+            yield f"{arrival.event}: the kill at {then[0]} lost more attempts than a lane can hold"
+        else:
+            yield f"{arrival.event}, attempted at {arrival.attempted_at}, has no row, and no worker was killed then"
 
 
 def _too_soon(arrival: Arrival, came: Iterable[Arrival]) -> Iterator[str]:
