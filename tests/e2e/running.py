@@ -204,10 +204,17 @@ class Service:
         return found
 
     async def tell(self, platform: str, sale: Sale) -> None:
-        """Tell as the app's backend what the platform does not say of a sale, if there is such a thing."""
-        if told := word_of_backend(platform, sale):
+        """Tell as the app's backend what the platform does not say of a sale, if there is such a thing.
+
+        A backend that is told to try again does: SQLite lets one write at a time, and may be busy for too long.
+        """
+        deadline = time.monotonic() + DONE_SECONDS_MAX
+        while told := word_of_backend(platform, sale):
             async with self.http.post(f"{self.installation.url}/v1/purchases", json=told) as response:
-                assert response.status in (200, 201), await response.text()
+                if response.status in (200, 201):
+                    return
+                assert (503, True) == (response.status, time.monotonic() < deadline), await response.text()
+                await asyncio.sleep(float(response.headers["Retry-After"]))
 
     async def finished(self, notification: str) -> dict[str, Any]:
         """Wait until a worker is done with a notification."""
