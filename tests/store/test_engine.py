@@ -6,12 +6,14 @@ Real: SQLite files, PostgreSQL. Double: nothing.
 import re
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import exc, insert, select, text
 
+from config.settings import Store as Choices
 from tests.clusters import Cluster
 from worker.store import migrate
 from worker.store.engine import Store, StoreUnavailable
@@ -19,6 +21,8 @@ from worker.store.postgresql import DriverMissing
 from worker.store.tables import locks, metadata
 
 ROW = {"name": "sweeper", "holder": "a", "until_ms": 1}
+TURNS = 180
+HELD_SECONDS = 0.01
 
 
 @pytest.fixture(name="store")
@@ -135,6 +139,41 @@ def test_writers_queue_at_their_start(embedded: Store):
 
     with embedded.read() as connection:
         assert 41 == connection.execute(select(locks.c.until_ms)).scalar_one()
+
+
+def test_a_writer_that_never_rests_keeps_nobody_out(embedded: Store):
+    """Three that begin again as soon as they have committed: each has its turns."""
+    # SQLite asks for a lock ten times a second, and one of three then had one turn of sixty, or gave up.
+    turns, together = Counter[str](), threading.Barrier(3)
+
+    def write(name: str) -> None:
+        together.wait()
+        while turns.total() < TURNS:
+            with embedded.write() as connection:
+                connection.execute(text("INSERT INTO locks SELECT :name, '', count(*) FROM locks"), {"name": name})
+                connection.execute(text("DELETE FROM locks"))
+                threading.Event().wait(HELD_SECONDS)
+            turns[name] += 1
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abc"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [] == [(name, count) for name, count in turns.items() if count < TURNS / 12]
+    assert 3 == len(turns)
+
+
+def test_a_writer_does_not_wait_for_ever(embedded: Store):
+    """Whoever waits for longer than configured is told that the store is unavailable, and nothing of its is stored."""
+    hurried = Store(embedded.url, Choices(wait_timeout_seconds=0.05))
+    with embedded.write(), pytest.raises(StoreUnavailable, match="OperationalError"):
+        add(hurried)
+    add(hurried)
+    hurried.close()
+
+    assert ["sweeper"] == names(embedded)
 
 
 def test_an_absent_database_is_unavailable(tmp_path: Path):
