@@ -5,7 +5,7 @@ The queue is a hint and may lose everything. This is what makes that harmless.
 
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -19,7 +19,7 @@ from worker.process import count_changes, hint_deliveries
 from worker.runtime import QueueUnavailable, Runtime
 from worker.store import answers, inbox, lapses, locks, outbox, subscribers
 from worker.store.outbox import Owners
-from worker.store.retention import Pruned, prune_deliveries, prune_events
+from worker.store.retention import BEGINNING, Pruned, prune_deliveries, prune_events
 
 BATCH_MAX = 500
 TIDIED_MAX = 10_000
@@ -42,6 +42,17 @@ class Found:
     def __len__(self) -> int:
         """Count it all."""
         return len(self.notifications) + len(self.deliveries) + len(self.lapsed)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """How far one round of forgetting is: after which event and which attempt it goes on; None: nothing is left."""
+
+    events: int | None = BEGINNING
+    attempts: int | None = BEGINNING
+
+
+NEW_ROUND = Round()
 
 
 def sweep(runtime: Runtime) -> int:
@@ -83,28 +94,39 @@ def tidy(runtime: Runtime) -> int:
         return forgotten + lapses.forget_passed(connection, now=int(now), limit=TIDIED_MAX)
 
 
-def prune(runtime: Runtime) -> bool:
-    """Forget a batch of what is older than it is to be kept, if no other process is at it; tell whether more may be.
+def prune(runtime: Runtime, so_far: Round = NEW_ROUND) -> Round | None:
+    """Forget a batch of what is older than it is to be kept, if no other process is at it.
+
+    Returns:
+        Where the round goes on; None: it is over.
 
     Raises:
         StoreUnavailable: nothing was forgotten.
     """
     now_ms, kept = int(runtime.clock() * 1000), runtime.settings.store
+    events_after = so_far.events if kept.keep_events_days else None
+    attempts_after = so_far.attempts if kept.keep_deliveries_days else None
+    if events_after is None and attempts_after is None:
+        return None
 
-    def change(connection: Connection) -> list[Pruned]:
+    def change(connection: Connection) -> tuple[Pruned, Pruned]:
         if not _mine(connection, now_ms, "retention"):
-            return []
-        return [
-            batch(connection, before_ms=now_ms - days * DAY_MS, limit=PRUNED_MAX)
-            for batch, days in ((prune_events, kept.keep_events_days), (prune_deliveries, kept.keep_deliveries_days))
-            if days
-        ]
+            return Pruned(), Pruned()
+        return (
+            _batch(prune_events, connection, now_ms - kept.keep_events_days * DAY_MS, events_after),
+            _batch(prune_deliveries, connection, now_ms - kept.keep_deliveries_days * DAY_MS, attempts_after),
+        )
 
-    pruned = runtime.store.change(change) if kept.keep_events_days or kept.keep_deliveries_days else []
-    events, deliveries = sum(each.events for each in pruned), sum(each.deliveries for each in pruned)
+    of_events, of_attempts = runtime.store.change(change)
+    events, deliveries = of_events.events, of_events.deliveries + of_attempts.deliveries
     if events or deliveries:
         log.info("sweep.pruned", events=events, deliveries=deliveries)
-    return any(each.more for each in pruned)
+    further = Round(of_events.end, of_attempts.end)
+    return None if further == Round(None, None) else further
+
+
+def _batch(forget: Callable[..., Pruned], connection: Connection, before_ms: int, after: int | None) -> Pruned:
+    return Pruned() if after is None else forget(connection, before_ms=before_ms, limit=PRUNED_MAX, after=after)
 
 
 def _look(runtime: Runtime, connection: Connection, now_ms: int) -> Found:

@@ -20,7 +20,7 @@ from worker.broker import make_broker
 from worker.control import Control
 from worker.runtime import Runtime
 from worker.store.engine import StoreUnavailable
-from worker.sweeper import prune, sweep, tidy
+from worker.sweeper import NEW_ROUND, prune, sweep, tidy
 
 log = structlog.get_logger()
 
@@ -85,14 +85,16 @@ def _stop_signal() -> Iterator[threading.Event]:
 def _sweep_until(runtime: Runtime, stop: threading.Event) -> None:
     """Sweep every second; say once that the store is away, and once that it is back."""
     away = False
-    tidy_at = 0.0
+    tidy_at, forgetting = 0.0, NEW_ROUND
     while not stop.wait(SWEEP_EVERY_SECONDS):
         try:
             sweep(runtime)
             if runtime.clock() >= tidy_at:
                 tidy(runtime)
                 # What is more than a batch goes a batch with each sweep: nothing waits for it.
-                tidy_at = runtime.clock() + (0.0 if prune(runtime) else TIDY_EVERY_SECONDS)
+                further = prune(runtime, forgetting)
+                tidy_at = runtime.clock() + (0.0 if further else TIDY_EVERY_SECONDS)
+                forgetting = further or NEW_ROUND
         except StoreUnavailable as error:
             if not away:
                 log.warning("sweep.store_unavailable", error=str(error))

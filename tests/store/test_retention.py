@@ -3,11 +3,12 @@
 Real: both databases, sweeper, outbox, timeline. Double: the queue and the clock.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from config.settings import Settings
 from config.settings import Store as Kept
@@ -19,7 +20,8 @@ from tests.worker.desk import SETTINGS, Desk, Statements, desk
 from worker.commit import Bookkeeper
 from worker.store import feed, outbox, retention, tables, timeline
 from worker.store.attempts import Attempt, record
-from worker.sweeper import prune
+from worker.store.retention import Pruned
+from worker.sweeper import PRUNED_MAX, prune
 
 DAY_MS = 86_400_000
 KEPT: Settings = SETTINGS.model_copy(update={"store": Kept(keep_events_days=30, keep_deliveries_days=10)})
@@ -60,6 +62,18 @@ def cut(at: Desk) -> int:
         return feed.pruned_position(connection)
 
 
+def round_of(at: Desk, forget: Callable[..., Pruned], *, limit: int) -> list[int]:
+    """Go one round; count what each batch has forgotten."""
+    counts: list[int] = []
+    after: int | None = 0
+    while after is not None and len(counts) < 20:
+        with at.store.write() as connection:
+            batch = forget(connection, before_ms=NOW_MS - DAY_MS, limit=limit, after=after)
+        counts.append(batch.events + batch.deliveries)
+        after = batch.end
+    return counts
+
+
 def test_old_events_go_from_the_beginning(at: Desk):
     """What was told before the days that are kept is gone, a mark says how far, and what is newer stays."""
     for number, days in enumerate((40, 35, 31, 29, 0), start=1):
@@ -86,10 +100,8 @@ def test_the_newest_event_stays(at: Desk):
 def test_a_batch_is_bounded_and_says_that_there_is_more(at: Desk):
     """One batch takes so many and no more, and the next goes on behind it."""
     tell(at, *(event(n) for n in range(1, 8)), days_ago=100)
-    with at.store.write() as connection:
-        batches = [retention.prune_events(connection, before_ms=NOW_MS, limit=3) for _ in range(3)]
 
-    assert [(3, True), (3, True), (0, False)] == [(batch.events, batch.more) for batch in batches]
+    assert [3, 3, 0] == round_of(at, retention.prune_events, limit=3)
     assert [7] == kept(at)
 
 
@@ -113,6 +125,50 @@ def test_what_a_pending_delivery_needs_stays(at: Desk):
     assert [3] == kept(at)
     assert slow not in {row["id"] for row in at.rows(tables.deliveries)}
     assert [] == at.rows(tables.attempts)
+
+
+def test_what_is_still_needed_hides_nothing_behind_it(at: Desk):
+    """However many old events a paused subscriber needs: what is needed no more behind them goes all the same."""
+    # Each batch used to look at the oldest ones alone, so it saw the same again and again.
+    subscribe(at.store, subscriber())
+    waiting = [tell(at, event(1, user=f"paused-{n}"), days_ago=40)[0] for n in range(5)]
+    slow = [tell(at, event(1, user=f"slow-{n}"), days_ago=39)[0] for n in range(2)]
+    tell(at, event(1, user="new"), days_ago=0)
+    assert [0, 0, 0, 0] == round_of(at, retention.prune_events, limit=2)
+    finish(at, slow, days_ago=38)
+
+    assert [0, 0, 2, 2] == round_of(at, retention.prune_events, limit=2)
+
+    left = {row["id"] for row in at.rows(tables.deliveries)}
+    assert (6, {*waiting}) == (len(kept(at)), left & {*waiting, *slow})
+
+
+def test_an_attempt_that_was_passed_over_is_looked_at_again(at: Desk):
+    """What was not to be forgotten in one round is, in a later one, without another attempt."""
+    subscribe(at.store, subscriber())
+    ids = [tell(at, event(1, user=f"user-{n}"), days_ago=40)[0] for n in range(3)]
+    finish(at, ids, days_ago=39, outcome="failed")
+    assert [0, 0] == round_of(at, retention.prune_deliveries, limit=2)
+
+    with at.store.write() as connection:
+        connection.execute(update(tables.deliveries).values(status="failed", finished_at_ms=0))
+
+    assert [2, 1] == round_of(at, retention.prune_deliveries, limit=2)
+    assert [] == at.rows(tables.attempts) == at.rows(tables.deliveries)
+
+
+def test_a_round_ends_however_much_has_to_stay(at: Desk):
+    """A batch each time, what is done is not begun again while the other goes on, and then nothing more is asked."""
+    subscribe(at.store, subscriber())
+    tell(at, *(event(1, user=f"user-{n}") for n in range(2 * PRUNED_MAX + 2)), days_ago=40)
+
+    rounds = [prune(at.runtime)]
+    while rounds[-1] is not None and len(rounds) < 9:
+        rounds.append(prune(at.runtime, rounds[-1]))
+
+    assert [True, True, False] == [further is not None for further in rounds]
+    assert [None, None] == [further.attempts for further in rounds if further]
+    assert 2 * PRUNED_MAX + 2 == len(kept(at))
 
 
 def test_finished_deliveries_go_with_their_attempts(at: Desk):

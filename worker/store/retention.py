@@ -3,6 +3,9 @@
 Events go from the beginning of the feed on, and a mark says how far: a reader whose cursor is older is told so. What a
 pending delivery still needs stays, behind the mark, until it is needed no more. Deliveries that are finished go with
 their attempts; they are found by their attempts, which are numbered, as no index knows when a delivery was finished.
+
+Each round begins at the oldest that is there and goes on, batch by batch, where the one before ended: what had to stay
+the last time is looked at again, however much of it there is, and hides nothing behind it.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -18,8 +21,8 @@ from worker.store import bulk
 from worker.store.feed import PRUNED, newest_position, pruned_position
 from worker.store.tables import attempts, deliveries, events, marks, subscribers
 
-ATTEMPTS_PRUNED: Final = "attempts.pruned"
-"""The mark up to which attempts have been looked at."""
+BEGINNING: Final = 0
+"""Where the first batch of a round begins."""
 
 # The deliveries of an event have ids that are made of its own, so they are found without an index over events.
 _THESE = "SELECT id, event_id, status, finished_at_ms FROM deliveries WHERE id IN ?"
@@ -27,41 +30,52 @@ _THESE = "SELECT id, event_id, status, finished_at_ms FROM deliveries WHERE id I
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What one batch came to. `more`: another one may find something at once."""
+    """What one batch came to. `end`: where the next batch of the round begins; None: this was the last one."""
 
     events: int = 0
     deliveries: int = 0
-    more: bool = False
+    end: int | None = None
 
 
-def prune_events(connection: Connection, *, before_ms: int, limit: int) -> Pruned:
+def prune_events(connection: Connection, *, before_ms: int, limit: int, after: int = BEGINNING) -> Pruned:
     """Forget the oldest events that were told before a moment, and their finished deliveries.
 
     The newest event always stays: the feed's end is known by it.
+
+    Args:
+        connection: a transaction.
+        before_ms: Unix milliseconds.
+        limit: how many events are looked at.
+        after: the position where the batch before ended.
     """
     c, cut, newest = events.c, pruned_position(connection), newest_position(connection)
-    oldest = select(c.position, c.id, c.timestamp_ms).order_by(c.position).limit(limit)
-    left = connection.execute(oldest.where(c.position <= cut)).all()
-    next_ = connection.execute(oldest.where(c.position > cut, c.position < newest)).all()
-    old = [*left, *takewhile(lambda row: row.timestamp_ms < before_ms, next_)]
+    oldest = select(c.position, c.id, c.timestamp_ms).where(c.position > after, c.position < newest)
+    found = connection.execute(oldest.order_by(c.position).limit(limit))
+    old = list(takewhile(lambda row: row.position <= cut or row.timestamp_ms < before_ms, found))
     if not old:
         return Pruned()
     finished, needed = _deliveries_of(connection, [row.id for row in old])
     gone = [row.position for row in old if row.id not in needed]
-    _forget_deliveries(connection, [delivery for delivery, event in finished if event not in needed])
+    forgotten = [delivery for delivery, event in finished if event not in needed]
+    _forget_deliveries(connection, forgotten)
     connection.execute(delete(events).where(c.position.in_(gone)))
     _mark(connection, PRUNED, max(cut, old[-1].position))
-    return Pruned(len(gone), len(finished), more=len(old) - len(left) == limit)
+    return Pruned(len(gone), len(forgotten), end=old[-1].position if len(old) == limit else None)
 
 
-def prune_deliveries(connection: Connection, *, before_ms: int, limit: int) -> Pruned:
+def prune_deliveries(connection: Connection, *, before_ms: int, limit: int, after: int = BEGINNING) -> Pruned:
     """Forget deliveries that were finished before a moment, with all attempts of them.
 
     An attempt of what is not finished yet is passed over: there will be a later one, which leads to the same delivery.
+
+    Args:
+        connection: a transaction.
+        before_ms: Unix milliseconds.
+        limit: how many attempts are looked at.
+        after: the attempt where the batch before ended.
     """
     c = attempts.c
-    looked = connection.execute(select(marks.c.value).where(marks.c.name == ATTEMPTS_PRUNED)).scalar()
-    statement = select(c.id, c.delivery, c.attempted_at_ms).where(c.id > int(looked or 0)).order_by(c.id).limit(limit)
+    statement = select(c.id, c.delivery, c.attempted_at_ms).where(c.id > after).order_by(c.id).limit(limit)
     old = list(takewhile(lambda row: row.attempted_at_ms < before_ms, connection.execute(statement)))
     if not old:
         return Pruned()
@@ -69,8 +83,7 @@ def prune_deliveries(connection: Connection, *, before_ms: int, limit: int) -> P
     gone = [id_ for id_, _, status, at_ms in found.values() if status != "pending" and (at_ms or 0) < before_ms]
     orphans = {row.delivery for row in old} - found.keys()
     _forget_deliveries(connection, [*gone, *orphans])
-    _mark(connection, ATTEMPTS_PRUNED, old[-1].id)
-    return Pruned(0, len(gone), more=len(old) == limit)
+    return Pruned(0, len(gone), end=old[-1].id if len(old) == limit else None)
 
 
 def _deliveries_of(connection: Connection, told: Sequence[str]) -> tuple[list[tuple[str, str]], set[str]]:
