@@ -18,6 +18,7 @@ from worker.commit import Bookkeeper
 from worker.process import count_changes, hint_deliveries
 from worker.runtime import QueueUnavailable, Runtime
 from worker.store import answers, inbox, lapses, locks, outbox, subscribers
+from worker.store.deliveries import settle_missed
 from worker.store.outbox import Owners
 from worker.store.retention import BEGINNING, Pruned, prune_deliveries, prune_events
 
@@ -91,6 +92,7 @@ def tidy(runtime: Runtime) -> int:
     with runtime.store.write() as connection:
         forgotten = answers.forget_old(connection, now_ms=int(now * 1000))
         forgotten += subscribers.forget_orphans(connection)
+        forgotten += settle_missed(connection, int(now * 1000), limit=TIDIED_MAX)
         return forgotten + lapses.forget_passed(connection, now=int(now), limit=TIDIED_MAX)
 
 

@@ -17,7 +17,7 @@ from tests.worker.stripe_events import a_refunded_subscription
 from worker.inbox import Inbox
 from worker.process import process
 from worker.store import deliveries as told
-from worker.store import feed, outbox, tables, timeline
+from worker.store import feed, outbox, retention, tables, timeline
 from worker.store import inbox as inboxes
 from worker.store.engine import Store
 
@@ -123,6 +123,29 @@ def test_what_became_of_deliveries_is_found_by_indexes(at: Desk):
 
     assert len(plans.found) > 6
     assert [] == plans.scans()
+
+
+def test_what_is_old_is_found_by_indexes(at: Desk):
+    """Forgetting, and looking whether what was missed was made up for, read a batch and not what has gathered."""
+    subscribe(at.store, subscriber())
+    fill(at.store)
+    for n in range(1, 4):
+        with at.store.write() as connection:
+            connection.execute(tables.attempts.insert(), [_attempt_of(f"old-{n}")])
+    plans = Plans()
+    plans.watch(at.store)
+    with at.store.write() as connection:
+        connection.execute(text("UPDATE subscribers SET missed_after = 5"))
+        told.settle_missed(connection, 10**13, limit=10)
+        retention.prune_events(connection, before_ms=ROWS // 2, limit=10, after=ROWS // 4)
+        retention.prune_deliveries(connection, before_ms=ROWS // 2, limit=10)
+
+    assert len(plans.found) > 10
+    assert [] == plans.scans()
+
+
+def _attempt_of(delivery: str) -> dict[str, Any]:
+    return {"delivery": delivery, "attempted_at_ms": 1, "duration_ms": 1.0}
 
 
 def test_a_set_is_found_without_reading_the_backlog(at: Desk):

@@ -6,9 +6,11 @@ Real: both databases, sweeper, outbox, timeline. Double: the queue and the clock
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import update
+from sqlalchemy.event import listen
 
 from config.settings import Settings
 from config.settings import Store as Kept
@@ -18,10 +20,12 @@ from tests.handlers.entries import NOW_MS, acme, bought
 from tests.store.outbox_story import enqueue, event, subscribe, subscriber
 from tests.worker.desk import SETTINGS, Desk, Statements, desk
 from worker.commit import Bookkeeper
-from worker.store import feed, outbox, retention, tables, timeline
+from worker.store import feed, outbox, retention, standing, tables, timeline
 from worker.store.attempts import Attempt, record
+from worker.store.deliveries import queue_missed
 from worker.store.retention import Pruned
-from worker.sweeper import PRUNED_MAX, prune
+from worker.store.subscribers import ENABLED, change_subscriber
+from worker.sweeper import PRUNED_MAX, prune, tidy
 
 DAY_MS = 86_400_000
 KEPT: Settings = SETTINGS.model_copy(update={"store": Kept(keep_events_days=30, keep_deliveries_days=10)})
@@ -193,6 +197,111 @@ def test_finished_deliveries_go_with_their_attempts(at: Desk):
         == [row["id"] for row in at.rows(tables.deliveries)]
         == [r["delivery"] for r in at.rows(tables.attempts)]
     )
+
+
+def disable(at: Desk, whom: str, *, days_ago: float) -> None:
+    """Disable a subscriber."""
+    with at.store.write() as connection:
+        assert standing.disable(connection, whom, "gone", int(at.clock() * 1000 - days_ago * DAY_MS))
+
+
+def enable(at: Desk, whom: str, *, days_ago: float) -> None:
+    """Give it another chance, as an operator does."""
+    with at.store.write() as connection:
+        now = {**ENABLED, "changed_at": int(at.clock() - days_ago * 86_400)}
+        change_subscriber(connection, whom, now)
+
+
+def make_up_for(at: Desk, whom: str) -> int:
+    """Ask for what it missed; count what is in line now and was not."""
+    with at.store.write() as connection:
+        return queue_missed(connection, whom, int(at.clock() * 1000)).queued
+
+
+def missed_after(at: Desk) -> int | None:
+    """Tell from where on the subscriber missed events."""
+    ((after,),) = [{row["missed_after"]} for row in at.rows(tables.subscribers)]
+    return None if after is None else int(after)
+
+
+def test_nobody_is_told_again_what_was_told_and_forgotten(at: Desk):
+    """What was told after a subscriber was enabled again stays known while it may yet ask for what it missed."""
+    # Deliveries of events that are in the feed were forgotten, and were then missed.
+    (whom,) = subscribe(at.store, subscriber())
+    finish(at, tell(at, event(1), days_ago=28), days_ago=28)
+    disable(at, whom, days_ago=27)
+    assert [] == tell(at, event(2), days_ago=26)
+    enable(at, whom, days_ago=25)
+    told = tell(at, event(1, user="another"), days_ago=24)
+    finish(at, told, days_ago=24)
+
+    prune(at.runtime)
+
+    assert told == [row["id"] for row in at.rows(tables.deliveries)]
+    assert 1 == make_up_for(at, whom)
+    assert [event(2).id] == [row["event_id"] for row in at.rows(tables.deliveries) if row["status"] == "pending"]
+
+
+def test_what_was_made_up_for_is_forgotten_like_the_rest(at: Desk):
+    """Once all was told up to when it was enabled again, nothing is missed any more, and deliveries go as usual."""
+    (whom,) = subscribe(at.store, subscriber())
+    disable(at, whom, days_ago=2)
+    tell(at, event(2), days_ago=1)
+    enable(at, whom, days_ago=0)
+    assert 1 == make_up_for(at, whom)
+    assert [] != tell(at, event(1, user="another"), days_ago=0)
+    finish(at, [row["id"] for row in at.rows(tables.deliveries)], days_ago=0)
+
+    tidy(at.runtime)
+    assert missed_after(at) is not None, "it was enabled just now"
+    at.clock.now += 25 * 86_400
+    tidy(at.runtime)
+    assert missed_after(at) is None
+    prune(at.runtime)
+
+    assert [] == at.rows(tables.deliveries)
+    assert 0 == make_up_for(at, whom)
+
+
+@pytest.mark.parametrize("state", ["disabled", "enabled", "paused"])
+def test_what_nobody_has_asked_for_stays_missed(at: Desk, state: str):
+    """Only what was told, or is not wanted, is passed over: the first event that was not told stays in reach."""
+    (whom,) = subscribe(at.store, subscriber(types=["entitlement.*"]))
+    disable(at, whom, days_ago=27)
+    tell(at, event(1, kind="refund.failed"), event(2, app="other"), event(3), event(4), days_ago=26)
+    if state != "disabled":
+        enable(at, whom, days_ago=25)
+    tell(at, event(1, user="another"), days_ago=24)
+    with at.store.write() as connection:
+        change_subscriber(connection, whom, {"state": state})
+
+    tidy(at.runtime)
+
+    first, second, *_ = [row["position"] for row in at.rows(tables.events)]
+    assert (first - 1 if state == "disabled" else second) == (missed_after(at) or first - 1)
+    assert (3 if state == "disabled" else 2) == make_up_for(at, whom)
+
+
+def test_who_is_disabled_meanwhile_goes_on_missing(tmp_path: Path, emptied: str):
+    """Another process disables a subscriber just as it is found to have missed nothing: what comes then is missed."""
+    with desk(tmp_path, url=emptied, settings=KEPT) as at:
+        (whom,) = subscribe(at.store, subscriber())
+        disable(at, whom, days_ago=27)
+        enable(at, whom, days_ago=25)
+        tell(at, event(1), days_ago=24)
+        between: list[str] = []
+
+        def executing(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            if statement.startswith("UPDATE subscribers") and not between:
+                between.append(statement)
+                disable(at, whom, days_ago=0)
+
+        listen(at.store.engine, "before_cursor_execute", executing)
+        tidy(at.runtime)
+        tell(at, event(2), days_ago=0)
+
+        assert 1 == len(between)
+        assert 1 == make_up_for(at, whom)
 
 
 def test_for_ever(at: Desk):

@@ -2,11 +2,15 @@
 
 Whatever is put in line again is pending, with its schedule before it; the attempts so far stay on record. Who may go
 first is decided where deliveries are claimed: an older event that is told again holds back its customer's later ones.
+
+That an event was told is known by its delivery alone. So while `missed_after` of a subscriber stands, its deliveries of
+events behind it are not forgotten (`worker/store/retention.py`); `settle_missed` ends that once all was made up for.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, literal, select, tuple_, update
@@ -14,8 +18,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, literal, select,
 from handlers import ids as identify
 from handlers.outgoing import matches
 from schemas.deliveries import Delivery, DeliveryAttempt, DeliveryStatus
-from worker.store import outbox
-from worker.store.feed import newest_position
+from worker.store import bulk, outbox
+from worker.store.feed import SKEW_MS, newest_position
 from worker.store.tables import PENDING, attempts, deliveries, events, subscribers
 
 BATCH_MAX = 500
@@ -24,6 +28,8 @@ SETTLED_MS = 60_000
 
 After = tuple[int, str] | None
 """`created_at_ms` and `id` of the last one seen; None: from the beginning."""
+
+_THERE = "SELECT id FROM deliveries WHERE id IN ?"
 
 _d = deliveries.c
 _shown = select(deliveries, events.c.type).join_from(deliveries, events, events.c.id == _d.event_id)
@@ -130,6 +136,51 @@ def queue_missed(connection: Connection, subscriber: str, now_ms: int) -> Missed
     return Missed([row[0] for row in rows], queued, has_more=has_more)
 
 
+def settle_missed(connection: Connection, now_ms: int, *, limit: int) -> int:
+    """Forget from where on subscribers missed that were told all of it, up to when they were enabled again.
+
+    One that was not asked for stays for as long as it takes, and so does that of a subscriber that is disabled.
+
+    Args:
+        connection: a transaction.
+        now_ms: Unix milliseconds.
+        limit: how many events are looked at for each.
+
+    Returns:
+        How many may forget.
+    """
+    s = subscribers.c
+    again = select(subscribers).where(s.missed_after.is_not(None), s.state != "disabled")
+    return sum(_settle_one(connection, whom, now_ms, limit) for whom in connection.execute(again).all())
+
+
+def _settle_one(connection: Connection, whom: Any, now_ms: int, limit: int) -> bool:
+    """Go on from where it missed to the first event that it was not told; tell whether there is none."""
+    if not _is_settled(whom, now_ms):
+        return False
+    e = events.c
+    since = select(e.position, e.id, e.type, e.app, e.environment, e.timestamp_ms).where(e.position > whom.missed_after)
+    found = connection.execute(since.order_by(e.position).limit(limit)).all()
+    until_ms = _settled_ms(whom) + SKEW_MS
+    doubtful = list(takewhile(lambda event: event.timestamp_ms < until_ms, found))
+    types = json.loads(whom.types)
+    made = {identify.make("dlv", event.id, whom.id): event.position for event in doubtful if _wants(whom, types, event)}
+    for (id_,) in bulk.ask(connection, _THERE, made) if made else ():
+        made.pop(id_, None)
+    if made:
+        told = [event.position for event in doubtful if event.position < min(made.values())]
+        if told:
+            _set_missed(connection, whom, told[-1])
+        return False
+    has_more = len(doubtful) == limit
+    return _set_missed(connection, whom, doubtful[-1].position if has_more else None) and not has_more
+
+
+def _wants(whom: Any, types: Sequence[str], event: Any) -> bool:
+    here = whom.app == event.app and whom.environment in (None, event.environment)
+    return here and matches(types, event.type)
+
+
 def _not_told(whom: Any, end: int) -> Select[Any]:
     """Ask for the events of its app and environment that came since."""
     e = events.c
@@ -147,10 +198,26 @@ def _new(event: Any, subscriber: str) -> tuple[Any, ...]:
 
 def _move_on(connection: Connection, whom: Any, position: int, now_ms: int, *, has_more: bool) -> None:
     """Remember up to where the feed was made up for; forget it once nothing can be missed any more."""
-    settled = whom.state != "disabled" and whom.changed_at * 1000 + SETTLED_MS <= now_ms
-    to = None if settled and not has_more else position
-    mine = update(subscribers).where(subscribers.c.id == whom.id, subscribers.c.missed_after == whom.missed_after)
-    connection.execute(mine.values(missed_after=to))
+    may_forget = whom.state != "disabled" and _is_settled(whom, now_ms) and not has_more
+    _set_missed(connection, whom, None if may_forget else position)
+
+
+def _settled_ms(whom: Any) -> int:
+    """Tell from when on whatever happens is queued for it, or is not wanted."""
+    settled_ms: int = whom.changed_at * 1000 + SETTLED_MS
+    return settled_ms
+
+
+def _is_settled(whom: Any, now_ms: int) -> bool:
+    return _settled_ms(whom) <= now_ms
+
+
+def _set_missed(connection: Connection, whom: Any, position: int | None) -> bool:
+    """Remember from where it missed, unless that or its state was changed meanwhile; tell whether it was not."""
+    s = subscribers.c
+    as_seen = s.missed_after == whom.missed_after, s.state == whom.state, s.changed_at == whom.changed_at
+    mine = update(subscribers).where(s.id == whom.id, *as_seen)
+    return connection.execute(mine.values(missed_after=position)).rowcount > 0
 
 
 def _parts(status: DeliveryStatus | None) -> list[ColumnElement[bool]]:

@@ -25,7 +25,8 @@ BEGINNING: Final = 0
 """Where the first batch of a round begins."""
 
 # The deliveries of an event have ids that are made of its own, so they are found without an index over events.
-_THESE = "SELECT id, event_id, status, finished_at_ms FROM deliveries WHERE id IN ?"
+_THESE = "SELECT id, event_id, status, finished_at_ms, subscriber FROM deliveries WHERE id IN ?"
+_WHERE = "SELECT id, position FROM events WHERE id IN ?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def prune_deliveries(connection: Connection, *, before_ms: int, limit: int, afte
     """Forget deliveries that were finished before a moment, with all attempts of them.
 
     An attempt of what is not finished yet is passed over: there will be a later one, which leads to the same delivery.
+    So is that of an event behind `missed_after` of its subscriber: with the delivery gone, it would be told again.
 
     Args:
         connection: a transaction.
@@ -80,7 +82,12 @@ def prune_deliveries(connection: Connection, *, before_ms: int, limit: int, afte
     if not old:
         return Pruned()
     found = {row[0]: row for row in bulk.ask(connection, _THESE, {row.delivery for row in old})}
-    gone = [id_ for id_, _, status, at_ms in found.values() if status != "pending" and (at_ms or 0) < before_ms]
+    over = [
+        (id_, event, whom)
+        for id_, event, status, at_ms, whom in found.values()
+        if status != "pending" and (at_ms or 0) < before_ms
+    ]
+    gone = {id_ for id_, *_ in over} - _still_asked_for(connection, over)
     orphans = {row.delivery for row in old} - found.keys()
     _forget_deliveries(connection, [*gone, *orphans])
     return Pruned(0, len(gone), end=old[-1].id if len(old) == limit else None)
@@ -91,8 +98,24 @@ def _deliveries_of(connection: Connection, told: Sequence[str]) -> tuple[list[tu
     listening = connection.execute(select(subscribers.c.id)).scalars().all()
     made = [identify.make("dlv", event, subscriber) for event in told for subscriber in listening]
     found = [tuple(row) for row in bulk.ask(connection, _THESE, made)] if made else []
-    finished = [(id_, event) for id_, event, status, _ in found if status != "pending"]
-    return finished, {event for _, event, status, _ in found if status == "pending"}
+    finished = [(id_, event) for id_, event, status, *_ in found if status != "pending"]
+    return finished, {event for _, event, status, *_ in found if status == "pending"}
+
+
+def _still_asked_for(connection: Connection, over: Iterable[tuple[str, str, str]]) -> set[str]:
+    """Find the deliveries whose subscriber may yet ask for what it missed, of events behind that place.
+
+    Args:
+        connection: a transaction.
+        over: finished deliveries, each with its event and its subscriber.
+    """
+    c = subscribers.c
+    missed = connection.execute(select(c.id, c.missed_after).where(c.missed_after.is_not(None)))
+    after: dict[str, int] = {row.id: row.missed_after for row in missed}
+    theirs = [(id_, event, after[whom]) for id_, event, whom in over if whom in after]
+    told = {event for _, event, _ in theirs}
+    at: dict[str, int] = dict(bulk.ask(connection, _WHERE, told)) if told else {}
+    return {id_ for id_, event, place in theirs if at.get(event, 0) > place}
 
 
 def _forget_deliveries(connection: Connection, ids: Collection[str]) -> None:
