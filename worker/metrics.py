@@ -5,7 +5,8 @@ how much waits there, is asked of them at scrape time: `worker/web/scrape.py`. L
 and from closed vocabularies, never from what a stranger sent, so their number is bounded.
 
 Processes of one host share their counts through `PROMETHEUS_MULTIPROC_DIR`
-(https://prometheus.github.io/client_python/multiprocess/), which is set before they start.
+(https://prometheus.github.io/client_python/multiprocess/), which is set before they start. What a process counted stays
+when it ends; what it had open does not.
 """
 
 import collections
@@ -14,9 +15,10 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TypeVar
+from pathlib import Path
+from typing import Final, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
 UNKNOWN = "unknown"
@@ -36,6 +38,9 @@ LAG_SECONDS = (
 
 CHILDREN_KEPT = 1024
 """More than there are of platforms, apps and outcomes; whatever is forgotten is found again."""
+
+LIVE: Final = "livesum"
+"""How the client library calls the sum over processes that run; its files are `gauge_livesum_<pid>.db`."""
 
 M = TypeVar("M", Counter, Histogram)
 
@@ -102,6 +107,14 @@ class Metrics:
         )
         self.delivery_lag_seconds = lag("delivery_lag_seconds", "From an event to its successful delivery")
 
+        self.streams_open = Gauge(
+            "streams_open",
+            "Listeners of /v1/events/stream",
+            namespace="clawback",
+            registry=registry,
+            multiprocess_mode=LIVE,
+        )
+
 
 @lru_cache(maxsize=CHILDREN_KEPT)
 def child(metric: M, *labels: str) -> M:
@@ -114,8 +127,31 @@ def shared_registry(own: CollectorRegistry) -> CollectorRegistry:
 
     The variable is the client library's own switch, read by it at import. One registry per scrape is its advice.
     """
-    if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not directory:
         return own
+    _forget_what_ended(Path(directory))
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # its constructor carries no annotations
     return registry
+
+
+def _forget_what_ended(directory: Path) -> None:
+    """Remove what processes had open that run no more, however they ended.
+
+    The library leaves that to a parent that hears of each end (`mark_process_dead`); not every process has one here.
+    """
+    for open_then in directory.glob(f"gauge_{LIVE}_*.db"):
+        pid = open_then.stem.rpartition("_")[2]
+        if pid.isdecimal() and not _runs(int(pid)):
+            open_then.unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from config.settings import Server, Settings
@@ -22,6 +23,7 @@ from schemas.resources import Customer, Event
 from tests.web import seed
 from tests.web.listening import listening
 from tests.web.service import TOKEN, Service, running, settings
+from worker.metrics import Metrics
 from worker.store import feed
 from worker.store.feed import PRUNED
 from worker.store.tables import events, marks
@@ -172,7 +174,33 @@ async def test_only_so_many_listen(url: str) -> None:
 @pytest.mark.parametrize(("files", "streams"), [(1_024, 512), (20_000, 5_000), (resource.RLIM_INFINITY, 5_000)])
 def test_listeners_leave_connections_to_the_platforms(files: int, streams: int) -> None:
     """However many may listen, half of what the process may have open is left for everybody else."""
-    assert streams == Streams(Server(), files_max=files).max
+    gauge = Metrics(CollectorRegistry()).streams_open
+    assert streams == Streams(Server(), files_max=files, gauge=gauge).max
+
+
+async def test_how_many_listen_is_scraped(service: Service) -> None:
+    """A scrape says how many listen at the moment: those who went, or were not let in, are not among them."""
+    async with listening(service) as one:
+        await one.comment()
+        async with listening(service) as other:
+            await other.comment()
+            assert 2 == await streams_open(service)
+        await service.refused("/v1/events/stream", 400, types="refund")
+        async with asyncio.timeout(5):
+            while await streams_open(service) > 1:
+                await one.comment()
+    # Each look is a request of its own, and gives the server the time to notice.
+    async with asyncio.timeout(5):
+        while await streams_open(service) > 0:
+            pass
+
+
+async def streams_open(service: Service) -> float:
+    """Scrape how many listen."""
+    async with service.http.get("/metrics") as response:
+        lines = (await response.text()).splitlines()
+    (value,) = [line.split()[1] for line in lines if line.startswith("clawback_streams_open ")]
+    return float(value)
 
 
 async def test_a_shutdown_ends_streams_cleanly(url: str) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from prometheus_client import Gauge
 from pydantic import TypeAdapter, ValidationError
 
 from config.settings import Server
@@ -51,14 +52,18 @@ class Streams:
     Args:
         server: how many, and how patiently each is served.
         files_max: how many files and connections the process may have open; half of them are left to everybody else.
+        gauge: shows how many there are.
     """
 
-    def __init__(self, server: Server, *, files_max: int) -> None:
+    def __init__(self, server: Server, *, files_max: int, gauge: Gauge) -> None:
         self.heartbeat_seconds = server.stream_heartbeat_seconds
         self.stall_seconds = server.stream_stall_seconds
         self.max = (
             server.streams_max if files_max == resource.RLIM_INFINITY else min(server.streams_max, files_max // 2)
         )
+        self._gauge = gauge
+        # A process that had our number before us, and was killed, may have left its own.
+        gauge.set(0)
         self._open: set[asyncio.Transport] = set()
         self._sending: set[asyncio.Timeout] = set()
         self._closed = False
@@ -76,10 +81,12 @@ class Streams:
                 try_again("too_many_streams", "As many listen as may: [server] streams_max.", after_seconds=30)
             )
         self._open.add(transport)
+        self._gauge.set(len(self._open))
         try:
             yield
         finally:
             self._open.discard(transport)
+            self._gauge.set(len(self._open))
 
     async def send(self, response: web.StreamResponse, data: bytes) -> None:
         """Send something; raise `TimeoutError` if it is not taken."""
@@ -258,7 +265,8 @@ def _last_event_id(request: web.Request) -> FeedCursor | None:
 async def streaming(app: web.Application) -> AsyncIterator[None]:
     """Take listeners as long as the application runs."""
     files_max, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    app[STREAMS] = Streams(app[RUNTIME].settings.server, files_max=files_max)
+    runtime = app[RUNTIME]
+    app[STREAMS] = Streams(runtime.settings.server, files_max=files_max, gauge=runtime.metrics.streams_open)
     yield
 
 
