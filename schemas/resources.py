@@ -177,7 +177,7 @@ class Notification(Noun):
     reason: str | None = None
     detail: str | None = Field(default=None, description="What the reason is about: both numbers, a field's name")
     attempts: int = 0
-    events: tuple[str, ...] = ()
+    events: tuple[str, ...] = Field(default=(), description="What it had us tell, as far as events are kept")
     stations: dict[str, float] = Field(
         default_factory=dict, description="Milliseconds from receipt to each station it passed"
     )

@@ -5,6 +5,7 @@ import pytest
 
 from tests.web import seed
 from tests.web.service import TOPIC, Service
+from worker.store.retention import prune_events
 
 Changes = dict[str, Any]
 
@@ -51,6 +52,25 @@ async def test_a_notification_shows_what_became_of_it(service: Service) -> None:
         "stations": {"stored": 3.5},
         "action": None,
     } == shown
+
+
+async def test_events_that_are_forgotten_are_not_listed(service: Service) -> None:
+    """A notification stays as it ended; of what it had us tell, the events are listed that can still be read."""
+    for number in (1, 2, 3):
+        seed.insert_notification(service.store, number)
+        seed.insert(service.store, seed.event(number))
+
+    with service.store.write() as connection:
+        assert 2 == prune_events(connection, before_ms=2 * seed.NOW * 1000, limit=10).events
+    listed = (await service.get("/v1/notifications"))["data"]
+    shown = [await service.get(f"/v1/notifications/{seed.notification_id(number)}") for number in (3, 2, 1)]
+    feed = (await service.get("/v1/events"))["data"]
+
+    assert [("processed", [seed.event(3).id]), *[("processed", [])] * 2] == [
+        (one["status"], one["events"]) for one in shown
+    ]
+    assert shown == listed
+    assert [seed.event(3).id] == [one["id"] for one in feed]
 
 
 async def test_notifications_are_listed_newest_first_in_pages(service: Service) -> None:
