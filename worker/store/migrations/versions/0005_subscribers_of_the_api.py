@@ -24,6 +24,8 @@ def upgrade() -> None:
     op.drop_index("ix_subscribers_app", "subscribers")
     op.create_index("ix_subscribers_app_url", "subscribers", ["app", "url"], unique=True)
     # Whether anybody heard anything at all is in the subscriber's row now; what is listed has taken the index's place.
+    # With everything else, in one transaction, and so not CONCURRENTLY: that takes as long, and leaves half a migration
+    # and an invalid index where it fails (https://www.postgresql.org/docs/current/sql-createindex.html).
     op.drop_index("ix_deliveries_delivered", "deliveries")
     finished = sa.text("status <> 'pending'")
     op.create_index(
