@@ -13,10 +13,12 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from config.settings import Settings
-from tests.store.outbox_story import SEALER, SECRET, new_store
+from tests.store.outbox_story import SEALER, SECRET, new_store, subscribe_by_api, subscriber
 from tests.worker.receiver import doubts
+from worker.delivery import Deliverer
 from worker.metrics import Metrics
 from worker.runtime import Runtime
+from worker.store import outbox
 
 Answer = Callable[["Told"], Awaitable[web.StreamResponse] | web.StreamResponse]
 
@@ -147,3 +149,17 @@ class Backend:
             self._news.notify_all()
         answer = self.answer(told)
         return answer if isinstance(answer, web.StreamResponse) else await answer
+
+
+def listens(runtime: Runtime, *backends: Backend, **chosen: Any) -> list[str]:
+    """Subscribe these backends."""
+    told = [subscriber(backend.url, **{"allow_private": True, **chosen}) for backend in backends]
+    return subscribe_by_api(runtime.store, *told, now=runtime.clock())
+
+
+async def sweep(runtime: Runtime, deliverer: Deliverer) -> None:
+    """Deliver what is due, as the sweeper would have it."""
+    with runtime.store.read() as connection:
+        ids = outbox.due(connection, int(runtime.clock() * 1000), 1000)
+    await deliverer.deliver(ids)
+    await deliverer.drained()

@@ -8,7 +8,6 @@ logged and counted.
 import asyncio
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,38 +28,13 @@ from structlog.testing import capture_logs
 from handlers import outgoing
 from handlers.backoff import SCHEDULE_SECONDS
 from tests.store.outbox_story import SECRET, announce, delivery_rows, event, subscribe_by_api, subscriber
-from tests.worker.backend import Backend, Clock, Told, new_runtime, ok
+from tests.worker.backend import Backend, Told, listens, ok, sweep
 from tests.worker.receiver import believe, doubts
 from worker.delivery import Deliverer, Limits, deliver
 from worker.post import EXCERPT_CHARACTERS_MAX, Poster
 from worker.runtime import Runtime
 from worker.store import outbox
 from worker.store.tables import attempts
-
-
-@pytest.fixture(name="clock")
-def _clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(name="runtime")
-def _runtime(tmp_path, clock):
-    made = new_runtime(tmp_path, clock)
-    yield made
-    made.store.close()
-
-
-@pytest.fixture(name="deliverer")
-async def _deliverer(runtime) -> AsyncIterator[Deliverer]:
-    made = Deliverer(runtime, jitter=lambda: 0.0)
-    yield made
-    await made.close()
-
-
-def listens(runtime: Runtime, *backends: Backend, **chosen: Any) -> list[str]:
-    """Subscribe these backends."""
-    told = [subscriber(backend.url, **{"allow_private": True, **chosen}) for backend in backends]
-    return subscribe_by_api(runtime.store, *told, now=runtime.clock())
 
 
 def happened(runtime: Runtime, *told: Any) -> list[str]:
@@ -72,14 +46,6 @@ def attempt_rows(runtime: Runtime) -> list[Any]:
     """Read every attempt, oldest first."""
     with runtime.store.read() as connection:
         return list(connection.execute(select(attempts).order_by(attempts.c.id)))
-
-
-async def sweep(runtime: Runtime, deliverer: Deliverer) -> None:
-    """Deliver what is due, as the sweeper would have it."""
-    with runtime.store.read() as connection:
-        ids = outbox.due(connection, int(runtime.clock() * 1000), 1000)
-    await deliverer.deliver(ids)
-    await deliverer.drained()
 
 
 async def test_a_subscriber_is_told_what_is_stored(runtime, deliverer):

@@ -5,45 +5,17 @@ Real: backends on loopback, the HTTP client, the SQLite outbox. Double: the cloc
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from aiohttp import web
 from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
-from tests.store.outbox_story import announce, delivery_rows, event, subscribe_by_api, subscriber
-from tests.worker.backend import Backend, Clock, new_runtime, ok
+from tests.store.outbox_story import announce, delivery_rows, event
+from tests.worker.backend import Backend, listens, ok, sweep
 from worker.delivery import Deliverer
 from worker.runtime import Runtime
-from worker.store import outbox
 from worker.store.tables import subscribers
-
-
-@pytest.fixture(name="clock")
-def _clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture(name="runtime")
-def _runtime(tmp_path, clock):
-    made = new_runtime(tmp_path, clock)
-    yield made
-    made.store.close()
-
-
-@pytest.fixture(name="deliverer")
-async def _deliverer(runtime) -> AsyncIterator[Deliverer]:
-    made = Deliverer(runtime, jitter=lambda: 0.0)
-    yield made
-    await made.close()
-
-
-def listens(runtime: Runtime, *backends: Backend, **chosen: Any) -> list[str]:
-    """Subscribe these backends."""
-    told = [subscriber(backend.url, **{"allow_private": True, "order": "none", **chosen}) for backend in backends]
-    return subscribe_by_api(runtime.store, *told, now=runtime.clock())
 
 
 def set_pace(runtime: Runtime, who: str, rate_per_second: float) -> None:
@@ -58,19 +30,11 @@ def happened(runtime: Runtime, count: int, *, first: int = 1) -> list[str]:
     return announce(runtime.store, [event(number) for number in range(first, first + count)], now=runtime.clock())
 
 
-async def sweep(runtime: Runtime, deliverer: Deliverer) -> None:
-    """Deliver what is due, as the sweeper would have it."""
-    with runtime.store.read() as connection:
-        ids = outbox.due(connection, int(runtime.clock() * 1000), 1000)
-    await deliverer.deliver(ids)
-    await deliverer.drained()
-
-
 @pytest.mark.parametrize("status", [429, 503])
 async def test_retry_after_is_honored_by_all_that_waits(runtime, deliverer, clock, status):
     """A subscriber that asks for two minutes is left alone for two minutes; what waited has used up no attempt."""
     async with Backend(lambda _told: web.Response(status=status, headers={"Retry-After": "120"})) as backend:
-        listens(runtime, backend)
+        listens(runtime, backend, order="none")
         await deliverer.deliver(happened(runtime, 1))
         await deliverer.drained()
         await deliverer.deliver(happened(runtime, 20, first=2))
@@ -91,7 +55,7 @@ async def test_retry_after_is_honored_by_all_that_waits(runtime, deliverer, cloc
 async def test_a_rest_holds_back_nobody_else(runtime, deliverer):
     """While one subscriber rests, another hears everything."""
     async with Backend(lambda _told: web.Response(status=429)) as busy, Backend() as other:
-        listens(runtime, busy, other)
+        listens(runtime, busy, other, order="none")
         await deliverer.deliver(happened(runtime, 100))
         await deliverer.drained()
 
@@ -103,7 +67,7 @@ async def test_a_pace_is_kept_by_two_processes_together(runtime, deliverer):
     """Two that tell the same subscriber tell it no faster than it asked for, and all of it."""
     second = Deliverer(runtime, jitter=lambda: 0.0)
     async with Backend() as paced, Backend() as other:
-        who, _ = listens(runtime, paced, other)
+        who, _ = listens(runtime, paced, other, order="none")
         set_pace(runtime, who, 50.0)
         ready = happened(runtime, 40)
         started = time.monotonic()
@@ -122,7 +86,7 @@ async def test_a_pace_is_kept_by_two_processes_together(runtime, deliverer):
 async def test_a_pace_slower_than_a_lane_waits_goes_on_by_sweeping(runtime, deliverer, clock):
     """One in ten seconds holds no process up: what waits is let go, and found again when it may begin."""
     async with Backend() as backend:
-        (who,) = listens(runtime, backend)
+        (who,) = listens(runtime, backend, order="none")
         set_pace(runtime, who, 0.1)
         await deliverer.deliver(happened(runtime, 3))
         await deliverer.drained()
@@ -137,7 +101,7 @@ async def test_closing_waits_for_no_pace(runtime):
     """A stop leaves what still has to wait to others, at once."""
     deliverer = Deliverer(runtime)
     async with Backend() as backend:
-        (who,) = listens(runtime, backend)
+        (who,) = listens(runtime, backend, order="none")
         set_pace(runtime, who, 1.0)
         await deliverer.deliver(happened(runtime, 5))
         await backend.has_been_told(1)
@@ -150,7 +114,7 @@ async def test_closing_waits_for_no_pace(runtime):
 async def test_410_ends_the_subscription(runtime, deliverer):
     """A backend that says it is gone is believed, an operator is alarmed, and it hears nothing more."""
     async with Backend(lambda _told: web.Response(status=410)) as backend:
-        (who,) = listens(runtime, backend)
+        (who,) = listens(runtime, backend, order="none")
         with capture_logs() as logs:
             await deliverer.deliver(happened(runtime, 1))
             await deliverer.drained()
@@ -164,7 +128,7 @@ async def test_410_ends_the_subscription(runtime, deliverer):
 async def test_five_days_of_failure_end_the_subscription(runtime, deliverer, clock):
     """Nothing but failure for five days is an operator's alarm, a count, and the end of telling."""
     async with Backend(lambda _told: web.Response(status=500)) as backend:
-        (who,) = listens(runtime, backend)
+        (who,) = listens(runtime, backend, order="none")
         with capture_logs() as logs:
             for days in range(6):
                 happened(runtime, 1, first=days + 1)
