@@ -5,6 +5,7 @@ its status and its beginning are read. Whatever goes wrong ends as a name, never
 """
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,7 +25,6 @@ _ERRORS: tuple[tuple[type[BaseException], str], ...] = (
     (TimeoutError, "timeout"),
     (AddressRefused, "address_refused"),
     (aiohttp.ClientConnectorDNSError, "name_not_resolved"),
-    (aiohttp.ClientConnectorCertificateError, "certificate_refused"),
     (aiohttp.ClientSSLError, "tls_failed"),
     (aiohttp.ClientConnectorError, "not_connected"),
     (aiohttp.InvalidURL, "invalid_url"),
@@ -33,6 +33,13 @@ _ERRORS: tuple[tuple[type[BaseException], str], ...] = (
     (aiohttp.ClientError, "not_http"),
     (OSError, "not_connected"),
 )
+
+# What OpenSSL found wrong (x509_vfy.h). Of the rest, as of what nobody vouches for, no more is said than that.
+_CERTIFICATE_ERRORS = {
+    10: "certificate_expired",
+    62: "certificate_of_another_host",
+    64: "certificate_of_another_host",  # of another IP address
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,10 @@ def _name_status(status_code: int) -> str | None:
 
 def _name(error: aiohttp.ClientError | OSError) -> str:
     """Name what went wrong; the exception's own words may hold addresses and stay out of the record."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        reason = error.certificate_error
+        code = reason.verify_code if isinstance(reason, ssl.SSLCertVerificationError) else 0
+        return _CERTIFICATE_ERRORS.get(code, "certificate_refused")
     causes = (error, getattr(error, "os_error", None))
     return next(name for kind, name in _ERRORS if any(isinstance(cause, kind) for cause in causes))
 
