@@ -34,6 +34,8 @@ port = 0
 stream_heartbeat_seconds = 0.5
 [admin]
 tokens = ["{TOKEN}"]
+[subscribing]
+allow_private = true
 [apps.acme.stripe]
 webhook_secrets = ["whsec_annual"]
 [apps.acme.products.annual]
@@ -224,6 +226,52 @@ def test_a_sample_goes_where_listen_forwards(api: str, tmp_path: Path, receiver:
     assert event["id"] in done.stdout
     again = clawback("trigger", "entitlement.revoked", environment={"XDG_STATE_HOME": str(tmp_path)})
     assert (2, 1) == (again.returncode, len(again.stderr.splitlines()))
+
+
+def subscribe(api: str, url: str) -> str:
+    """Subscribe by the API, and give the id."""
+    wanted = {"app": "acme", "url": url, "types": ["refund.*"], "secret": SECRET, "allow_private": True}
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{api}/v1/subscribers", json.dumps(wanted).encode(), headers)  # noqa: S310 - an address of our own
+    with urllib.request.urlopen(request) as answer:  # noqa: S310 - the same
+        return str(json.loads(answer.read())["id"])
+
+
+def test_a_sample_is_sent_by_the_service(api: str, receiver: Receiver):
+    """Asked for a subscriber of its own, the service sends it a sample of any type, signed with that one's secret."""
+    who, environment = subscribe(api, receiver.url), {"CLAWBACK_TOKEN": TOKEN, "CLAWBACK_URL": api}
+    done = clawback("trigger", "entitlement.revoked", "--subscriber", who, environment=environment)
+    event = receiver.verified(SECRET)
+    shown = clawback("trigger", "refund.failed", "--subscriber", who, "--json", environment=environment)
+    other = receiver.verified(SECRET)
+    said = json.loads(shown.stdout)
+
+    assert (0, "", 0, "") == (done.returncode, done.stderr, shown.returncode, shown.stderr)
+    assert ("entitlement.revoked", "acme", True) == (event["type"], event["app"], event["test"])
+    assert done.stdout.startswith(f"entitlement.revoked {event['id']} to {who}: 204 in ")
+    assert ("refund.failed", other["id"], True, 204) == tuple(
+        said[name] for name in ("type", "event", "delivered", "status_code")
+    )
+
+    receiver.status = 500
+    refused = clawback("trigger", "refund.failed", "--subscriber", who, environment=environment)
+    assert (1, True) == (refused.returncode, ": 500 in " in refused.stdout)
+
+
+def test_a_sample_that_the_service_cannot_send_is_one_line(api: str):
+    """No such subscriber, a wrong token or service, and what only this side could do: one line each."""
+    told = ("trigger", "refund.failed", "--subscriber", "sub_nobody", "--url")
+    unknown = clawback(*told, api, "--token", TOKEN)
+    stranger = clawback(*told, api, "--token", "of-somebody-else")
+    away = clawback(*told, f"127.0.0.1:{free_port()}", "--token", TOKEN)
+    ours = clawback(*told, api, "--token", TOKEN, "--id", "evt_1", "--secret", SECRET)
+
+    assert [1, 1, 1, 2] == [done.returncode for done in (unknown, stranger, away, ours)]
+    assert [1] * 4 == [len(done.stderr.splitlines()) for done in (unknown, stranger, away, ours)]
+    assert "says 404" in unknown.stderr
+    assert "does not know this token" in stranger.stderr
+    assert "cannot reach" in away.stderr
+    assert "leave out --secret, --id" in ours.stderr
 
 
 @pytest.mark.parametrize("event_type", ["entitlement.revoked", "refund.requested", "balance.restored"])

@@ -5,6 +5,7 @@ import json
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def command(event_type: str | None, **options: Any) -> int:
         said = filters.mistake([event_type]) or "a pattern is no type"
         raise click.UsageError(f"{said}; `clawback trigger --list` shows all")
     if options["subscriber"]:
+        _nothing_of_ours(options)
         return asyncio.run(_have_sent(event_type, options))
     to, secret = _where(options["to"], options["secret"])
     event = _sample(event_type, options["app"], options["user"], options["event_id"])
@@ -120,8 +122,20 @@ async def _have_sent(event_type: str, options: dict[str, Any]) -> int:
     if options["as_json"]:
         print_json(answer)
     else:
-        click.echo(f"{event_type} was sent to {options['subscriber']}: {json.dumps(answer, ensure_ascii=False)}")
-    return 0
+        click.echo(f"{event_type} {answer['event']} to {options['subscriber']}: {_answered(answer)}")
+    return 0 if answer["delivered"] else 1
+
+
+def _nothing_of_ours(options: Mapping[str, Any]) -> None:
+    """Refuse what the service decides by itself when it makes and sends the sample."""
+    names = {"--to": "to", "--secret": "secret", "--user": "user", "--id": "event_id"}
+    ours = [name for name, option in names.items() if options[option] is not None]
+    if ours:
+        raise click.UsageError(f"with --subscriber the service makes and signs the sample: leave out {', '.join(ours)}")
+
+
+def _answered(answer: Mapping[str, Any]) -> str:
+    return str(Answered(answer["status_code"], answer["error"], answer["duration_ms"]))
 
 
 def _print_types(*, as_json: bool) -> None:
