@@ -42,6 +42,7 @@ REST_SECONDS = 1.0
 
 FEED_LOCK = 0x636C_6177_0000_0001
 MIGRATION_LOCK = 0x636C_6177_0000_0002
+SUBSCRIBERS_LOCK = 0x636C_6177_0000_0003
 """Advisory locks are numbers that a whole database shares: ours begin with "claw"."""
 
 _REASONS = (
@@ -141,6 +142,14 @@ def may_be_lost(connection: Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         bulk.send(connection, "SET LOCAL synchronous_commit = off", ())
+
+
+def lock_subscribers(connection: Connection) -> None:
+    """Let one transaction at a time make subscribers, from here to its commit: what it counts is what there is.
+
+    To be taken before anything else in that transaction, so that nobody waits for it with a row that another needs.
+    """
+    _lock(connection, SUBSCRIBERS_LOCK)
 
 
 def lock_migration(connection: Connection) -> None:

@@ -14,6 +14,7 @@ from worker import keyring
 from worker.keyring import KeptSecret
 from worker.runtime import Runtime
 from worker.store import subscribers as store
+from worker.store.postgresql import lock_subscribers
 from worker.store.standing import disabled
 from worker.web.errors import Refusal, Refused, not_found
 
@@ -37,6 +38,7 @@ def create(runtime: Runtime, wanted: SubscriberWanted, kept: KeptSecret) -> Subs
     """Make one, unless its address is taken or there are enough."""
 
     def work(connection: Connection) -> Subscriber:
+        lock_subscribers(connection)
         same = store.find_same(connection, wanted.app, wanted.url)
         if same is not None and not _left_behind(same):
             raise _taken(same["id"])
