@@ -72,6 +72,7 @@ class Lane:
     waiting: dict[str, None] = field(default_factory=dict)
     in_flight: int = 0
     failing: bool = False
+    strange: bool = False
     rests_until: float = 0.0
     alarm: asyncio.TimerHandle | None = None
 
@@ -229,7 +230,8 @@ class Deliverer:
     def _let_go(self, ended: Iterable[Attempt], taken: Mapping[str, str], claimed: Claimed) -> None:
         """Close what is over, and what could not be claimed: it is not due, or another process has it.
 
-        What only its subscriber's pace held back waits on.
+        What only its subscriber's pace held back waits on. What this process cannot sign for is left to those that can:
+        it stays due, and the sweeper hints at it again.
         """
         mine = {claim.id for claim in claimed.claims}
         refused = {delivery: subscriber for delivery, subscriber in taken.items() if delivery not in mine}
@@ -237,10 +239,21 @@ class Deliverer:
         self._put_back(held)
         for subscriber, until_ms in claimed.resting.items():
             self._rest(self._lanes[subscriber], until_ms / 1000)
+        for subscriber in claimed.strange:
+            self._leave(subscriber)
         over = refused.keys() - held.keys()
         for delivery in over:
             self._lanes[taken[delivery]].in_flight -= 1
         self._close_all([*over, *(attempt.claim.id for attempt in ended)])
+
+    def _leave(self, subscriber: str) -> None:
+        """Forget what waits of a subscriber that is not in this process's configuration, and say so once."""
+        lane = self._lanes[subscriber]
+        forgotten, lane.waiting = lane.waiting, {}
+        self._close_all(forgotten)
+        if not lane.strange:
+            lane.strange = True
+            log.warning("deliver.left_to_others", subscriber=subscriber)
 
     def _close_all(self, deliveries: Iterable[str]) -> None:
         self._open.difference_update(deliveries)
@@ -321,7 +334,9 @@ class Deliverer:
             if not ended:
                 # Claims alone: a server that dies forgets them, and all that comes of it is another attempt.
                 may_be_lost(connection)
-            return record(connection, ended, now_ms), outbox.claim(connection, wanted, now_ms)
+            return record(connection, ended, now_ms), outbox.claim(
+                connection, wanted, now_ms, knows=self._keyring.knows
+            )
 
         return self._runtime.store.change(change)
 

@@ -79,6 +79,13 @@ class Keyring:
         self._configured = {(one.app, one.url): one.secrets for one in configured}
         self._sealer = sealer
 
+    def knows(self, whose: Addressee) -> bool:
+        """Tell whether its secrets are where this process can look for them.
+
+        While a new configuration is rolled out, some processes have a subscriber in theirs and some do not yet.
+        """
+        return whose.origin != "config" or (whose.app, whose.url) in self._configured
+
     def secrets(self, whose: Addressee, now: float) -> tuple[str, ...]:
         """Give the secrets that sign now, the newest first; none: this process does not know any.
 

@@ -130,10 +130,12 @@ class Claimed:
 
     Attributes:
         resting: subscriber → Unix milliseconds before which nothing more of it may begin.
+        strange: subscribers that this process cannot sign for: theirs are left as they are, to others.
     """
 
     claims: Sequence[Claim] = ()
     resting: Mapping[str, int] = field(default_factory=dict)
+    strange: Collection[str] = frozenset()
 
 
 def enqueue(
@@ -232,10 +234,22 @@ def owners(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
     return {one: found[one] for one in wanted if one in found}
 
 
-def claim(connection: Connection, ids: Iterable[str], now_ms: int) -> Claimed:
+def _everybody(_row: Any) -> bool:
+    return True
+
+
+def claim(
+    connection: Connection, ids: Iterable[str], now_ms: int, *, knows: Callable[[Any], bool] = _everybody
+) -> Claimed:
     """Take the due ones among these for this process, until their claims lapse, as far as their subscribers' pace goes.
 
     What another process just takes is passed over.
+
+    Args:
+        connection: a transaction.
+        ids: of deliveries.
+        now_ms: Unix milliseconds.
+        knows: tells of a row whether this process can sign for its subscriber.
     """
     place = {id_: at for at, id_ in enumerate(ids)}
     if not place:
@@ -246,11 +260,13 @@ def claim(connection: Connection, ids: Iterable[str], now_ms: int) -> Claimed:
         .where(deliveries.c.id.in_(place), _due)
         .with_for_update(of=deliveries, skip_locked=True)
     )
-    rows = connection.execute(statement, {"now_ms": now_ms}).all()
+    found = connection.execute(statement, {"now_ms": now_ms}).all()
+    rows = [row for row in found if knows(row)]
+    strange = frozenset(row.subscriber for row in found if not knows(row)) if len(rows) < len(found) else frozenset()
     paced = pace(connection, sorted(rows, key=lambda row: place[row.id]), now_ms)
     claims = [_claim(row, now_ms) for row in paced.rows]
     bulk.change(connection, deliveries, ("id", "claimed_until_ms"), [(one.id, one.claimed_until_ms) for one in claims])
-    return Claimed(claims, paced.resting)
+    return Claimed(claims, paced.resting, strange)
 
 
 def first_in_line(connection: Connection, customers: Iterable[Customer]) -> dict[Customer, str]:
