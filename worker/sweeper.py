@@ -3,8 +3,6 @@
 The queue is a hint and may lose everything. This is what makes that harmless.
 """
 
-import os
-import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -27,7 +25,7 @@ TIDIED_MAX = 10_000
 PRUNED_MAX = 1_000
 DAY_MS = 86_400_000
 LEASE_SECONDS = 3.0
-"""A round takes far less. Whoever dies in one keeps the others from sweeping for so long."""
+"""A round takes far less. Whoever dies after one keeps the others from sweeping for so long."""
 
 log = structlog.get_logger()
 
@@ -64,22 +62,23 @@ def sweep(runtime: Runtime) -> int:
     Raises:
         StoreUnavailable: nothing was changed; the next round finds the same.
     """
-    now_ms = int(runtime.clock() * 1000)
     with runtime.store.read() as connection:
-        found = _look(runtime, connection, now_ms)
-    if not found:
-        return 0
+        if not _look(runtime, connection, int(runtime.clock() * 1000)):
+            return 0
 
-    def change(connection: Connection) -> tuple[Owners, list[Event]] | None:
-        if not _mine(connection, now_ms):
+    def change(connection: Connection) -> tuple[Found, Owners, list[Event]] | None:
+        if not _mine(connection, "sweeper"):
             return None
+        # Looked at again: this process may have been stopped for long before it got the lock.
+        now_ms = int(runtime.clock() * 1000)
+        found = _look(runtime, connection, now_ms)
         retry_at_ms = now_ms + int(runtime.settings.work.sweep_after_seconds * 1000)
-        inbox.postpone(connection, found.notifications, until_ms=retry_at_ms)
-        return _lapse(runtime, connection, found.lapsed, now_ms)
+        inbox.postpone(connection, found.notifications, now_ms=now_ms, until_ms=retry_at_ms)
+        return found, *_lapse(runtime, connection, found.lapsed, now_ms)
 
     if (done := runtime.store.change(change)) is None:
         return 0
-    deliveries, events = done
+    found, deliveries, events = done
     count_changes(runtime, events)
     _hint_notifications(runtime, found.notifications)
     hint_deliveries(runtime, [*found.deliveries, *deliveries])
@@ -112,7 +111,7 @@ def prune(runtime: Runtime, so_far: Round = NEW_ROUND) -> Round | None:
         return None
 
     def change(connection: Connection) -> tuple[Pruned, Pruned]:
-        if not _mine(connection, now_ms, "retention"):
+        if not _mine(connection, "retention"):
             return Pruned(), Pruned()
         return (
             _batch(prune_events, connection, now_ms - kept.keep_events_days * DAY_MS, events_after),
@@ -147,10 +146,8 @@ def _hint_notifications(runtime: Runtime, ids: Sequence[str]) -> None:
         log.warning("queue.unavailable", queue="notifications", waiting=len(ids))
 
 
-def _mine(connection: Connection, now_ms: int, what: str = "sweeper") -> bool:
-    holder = f"{socket.gethostname()}:{os.getpid()}"
-    until_ms = now_ms + int(LEASE_SECONDS * 1000)
-    return locks.acquire(connection, what, holder=holder, now_ms=now_ms, until_ms=until_ms)
+def _mine(connection: Connection, what: str) -> bool:
+    return locks.acquire(connection, what, holder=locks.this_process(), lease_ms=int(LEASE_SECONDS * 1000))
 
 
 def _lapse(

@@ -264,7 +264,7 @@ async def test_the_sweeper_waits_for_no_worker(at: Desk):
     with at.store.write() as worker:
         assert {one.id} == inbox.claim(worker, [one.id])().keys()
         with at.store.write() as sweeper:
-            inbox.postpone(sweeper, [one.id, other.id], until_ms=7)
+            inbox.postpone(sweeper, [one.id, other.id], now_ms=2 * NOW_MS, until_ms=7)
 
     assert {one.id: False, other.id: True} == {
         row["id"]: row["retry_at_ms"] == 7 for row in at.rows(tables.notifications)

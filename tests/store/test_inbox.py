@@ -125,9 +125,18 @@ def test_overdue_is_what_nobody_finished(at: Desk):
     with at.store.write() as connection:
         assert ["ntf_2", "ntf_1"] == inbox.overdue(connection, now_ms=8, limit=5)
         assert ["ntf_2"] == inbox.overdue(connection, now_ms=8, limit=1)
-        inbox.postpone(connection, [], until_ms=99)
-        inbox.postpone(connection, ["ntf_2"], until_ms=9)
+        inbox.postpone(connection, [], now_ms=8, until_ms=99)
+        inbox.postpone(connection, ["ntf_2"], now_ms=8, until_ms=9)
         assert ["ntf_1"] == inbox.overdue(connection, now_ms=8, limit=5)
+
+
+def test_what_was_put_off_or_finished_meanwhile_is_not_put_off_again(at: Desk):
+    """A sweeper that comes late changes nothing of what others made of a notification since it was found."""
+    insert(at, row("1", retry_at_ms=7_000), row("2", status="processed", retry_at_ms=1), row("3", retry_at_ms=1))
+    with at.store.write() as connection:
+        inbox.postpone(connection, ["ntf_1", "ntf_2", "ntf_3"], now_ms=8, until_ms=99)
+
+    assert {"ntf_1": 7_000, "ntf_2": 1, "ntf_3": 99} == {id_: one["retry_at_ms"] for id_, one in stored(at).items()}
 
 
 def test_reopening_begins_anew(at: Desk):

@@ -3,10 +3,13 @@
 Real: sweeper, inbox, processing, outbox and ledger on SQLite. Double: the queue and the clock.
 """
 
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event as watch
 
 from config.settings import Settings
 from handlers import ids
@@ -20,7 +23,8 @@ from worker.inbox import Inbox
 from worker.process import process
 from worker.runtime import Runtime
 from worker.store import locks, tables
-from worker.sweeper import BATCH_MAX, sweep, tidy
+from worker.store.engine import Store
+from worker.sweeper import BATCH_MAX, LEASE_SECONDS, sweep, tidy
 from worker.tell import tell
 
 DAY = 86_400
@@ -170,13 +174,37 @@ def test_one_process_at_a_time(at: Desk):
     """While another process holds the lock a round changes nothing; when its time is over, this one takes over."""
     sold(at, "ch_1")
     at.clock.now += 30 * DAY
-    now_ms = int(at.clock() * 1000)
     with at.store.write() as connection:
-        assert locks.acquire(connection, "sweeper", holder="another:1", now_ms=now_ms, until_ms=now_ms + 15_000)
+        assert locks.acquire(connection, "sweeper", holder="another:1", lease_ms=int(LEASE_SECONDS * 1000))
 
     assert 0 == sweep(at.runtime)
-    at.clock.now += 15
+    with at.store.write() as connection:
+        connection.execute(tables.locks.update().values(until_ms=0))
     assert 1 == sweep(at.runtime)
+
+
+async def test_a_round_acts_on_what_is_there_when_it_gets_the_lock(at: Desk):
+    """Stopped between its look and its lock, a process finds what others finished meanwhile finished."""
+    await Inbox(at.store, at.queue).accept(arrival(1))
+    waiting = list(at.queue.notifications)
+    at.queue.notifications.clear()
+    at.clock.now += SETTINGS.work.sweep_after_seconds
+    looked = threading.Event()
+
+    def meanwhile(_connection: object) -> None:
+        # Its first transaction, which only reads, has just ended: the round has seen the notification waiting.
+        if not looked.is_set():
+            looked.set()
+            process(runtime, waiting)
+
+    runtime = at.runtime
+    other = Store(at.store.url)
+    watch.listen(other.engine, "checkin", lambda connection, _record: meanwhile(connection))
+    assert 0 == sweep(replace(runtime, store=other))
+    other.close()
+
+    assert looked.is_set()
+    assert [] == at.queue.notifications
 
 
 def test_tidying_forgets_old_answers(at: Desk):

@@ -141,11 +141,16 @@ def overdue(connection: Connection, *, now_ms: int, limit: int) -> list[str]:
     return list(connection.execute(statement).scalars())
 
 
-def postpone(connection: Connection, ids: Sequence[str], *, until_ms: int) -> None:
-    """Leave these alone until then: they were queued again. What a worker holds is not waited for."""
+def postpone(connection: Connection, ids: Sequence[str], *, now_ms: int, until_ms: int) -> None:
+    """Leave these alone until then, as far as they are still overdue: they were queued again.
+
+    What a worker holds is not waited for, and what one has just finished or put off itself stays as it left it.
+    """
     if ids:
-        free = select(notifications.c.id).where(notifications.c.id.in_(ids)).with_for_update(skip_locked=True)
-        connection.execute(update(notifications).where(notifications.c.id.in_(free)).values(retry_at_ms=until_ms))
+        c = notifications.c
+        still = select(c.id).where(c.id.in_(ids), c.status == ACCEPTED, c.retry_at_ms <= now_ms)
+        free = still.with_for_update(skip_locked=True)
+        connection.execute(update(notifications).where(c.id.in_(free)).values(retry_at_ms=until_ms))
 
 
 def reopen(connection: Connection, ids: Sequence[str]) -> list[str]:
