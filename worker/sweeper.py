@@ -18,6 +18,7 @@ from worker.runtime import QueueUnavailable, Runtime
 from worker.store import answers, inbox, lapses, locks, outbox, subscribers
 from worker.store.deliveries import settle_missed
 from worker.store.outbox import Owners
+from worker.store.postgresql import end_silent
 from worker.store.retention import BEGINNING, Pruned, prune_deliveries, prune_events
 
 BATCH_MAX = 500
@@ -83,6 +84,19 @@ def sweep(runtime: Runtime) -> int:
     _hint_notifications(runtime, found.notifications)
     hint_deliveries(runtime, [*found.deliveries, *deliveries])
     return _report(found)
+
+
+def give_up_silent(runtime: Runtime) -> int:
+    """Free what a process holds that was stopped, or cut off, in the middle of a transaction; tell how many did.
+
+    Raises:
+        StoreUnavailable: the store is away, and whoever was silent with it.
+    """
+    with runtime.store.look() as connection:
+        ended = end_silent(connection, runtime.settings.store.statement_timeout_seconds)
+    if ended:
+        log.warning("sweep.silent_ended", sessions=ended)
+    return ended
 
 
 def tidy(runtime: Runtime) -> int:

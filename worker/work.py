@@ -7,6 +7,7 @@ worker, its rows to the sweeper.
 import ctypes
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,7 +21,7 @@ from worker.broker import make_broker
 from worker.control import Control
 from worker.runtime import Runtime
 from worker.store.engine import StoreUnavailable
-from worker.sweeper import NEW_ROUND, prune, sweep, tidy
+from worker.sweeper import NEW_ROUND, give_up_silent, prune, sweep, tidy
 
 log = structlog.get_logger()
 
@@ -28,6 +29,7 @@ IDLE_MS = 500
 """How long a thread with nothing to do waits before it looks whether to stop; work itself wakes it at once."""
 SWEEP_EVERY_SECONDS = 1.0
 TIDY_EVERY_SECONDS = 3600.0
+GIVE_UP_EVERY_SECONDS = 5.0
 STOP_GRACE_SECONDS = 20.0
 M_ARENA_MAX = -8
 """Its number in malloc.h."""
@@ -85,9 +87,13 @@ def _stop_signal() -> Iterator[threading.Event]:
 def _sweep_until(runtime: Runtime, stop: threading.Event) -> None:
     """Sweep every second; say once that the store is away, and once that it is back."""
     away = False
-    tidy_at, forgetting = 0.0, NEW_ROUND
+    tidy_at, give_up_at, forgetting = 0.0, 0.0, NEW_ROUND
     while not stop.wait(SWEEP_EVERY_SECONDS):
         try:
+            if time.monotonic() >= give_up_at:
+                # First: whoever is silent may hold what a sweep would wait for.
+                give_up_silent(runtime)
+                give_up_at = time.monotonic() + GIVE_UP_EVERY_SECONDS
             sweep(runtime)
             if runtime.clock() >= tidy_at:
                 tidy(runtime)

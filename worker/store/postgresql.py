@@ -152,6 +152,28 @@ def lock_subscribers(connection: Connection) -> None:
     _lock(connection, SUBSCRIBERS_LOCK)
 
 
+def end_silent(connection: Connection, seconds: float) -> int:
+    """End sessions like ours that hold rows and whose process said nothing more for so long; tell how many.
+
+    `idle_in_transaction_session_timeout` does not see them: in a pipeline a session counts as active until its Sync
+    (https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-PIPELINING), though all it does is wait
+    for a process that was stopped, or a host that is gone. What it held is free at once, and it has committed nothing.
+    """
+    if connection.dialect.name != "postgresql":
+        return 0
+    return int(connection.execute(_END_SILENT, {"seconds": seconds}).scalar_one())
+
+
+_END_SILENT = text(
+    """
+    SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+        AND application_name = current_setting('application_name')
+        AND backend_xid IS NOT NULL AND state = 'active' AND wait_event_type = 'Client'
+        AND state_change < clock_timestamp() - make_interval(secs => :seconds)"""
+)
+
+
 def lock_migration(connection: Connection) -> None:
     """Let one process at a time bring the tables up to date, however long it takes."""
     if connection.dialect.name == "postgresql":
