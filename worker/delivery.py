@@ -269,6 +269,9 @@ class Deliverer:
     async def _attempt(self, claim: Claim) -> None:
         """Make one attempt, and leave what it came to for the next turn."""
         attempted_at = self._runtime.clock()
+        if attempted_at + claim.timeout_seconds > claim.claimed_until_ms / 1000:
+            self._forgo(claim)
+            return
         try:
             answer = await self._post(claim, attempted_at)
         except Exception:
@@ -282,6 +285,13 @@ class Deliverer:
         if attempt.verdict.rest_seconds:
             self._rest(lane, self._runtime.clock() + attempt.verdict.rest_seconds)
         self._ended.append(attempt)
+        self._wake()
+
+    def _forgo(self, claim: Claim) -> None:
+        """Attempt nothing under a claim that may lapse meanwhile: we were stopped, and whoever takes over will."""
+        log.warning("deliver.claim_lapsed", delivery=claim.id, subscriber=claim.subscriber)
+        self._lanes[claim.subscriber].in_flight -= 1
+        self._close_all([claim.id])
         self._wake()
 
     async def _post(self, claim: Claim, attempted_at: float) -> Answer:

@@ -455,6 +455,31 @@ async def test_a_store_that_is_away_costs_no_record(runtime):
     assert {"delivered"} == {row.status for row in delivery_rows(runtime.store).values()}
 
 
+async def test_a_claim_that_lapses_is_not_acted_on(runtime, deliverer, clock):
+    """Stopped between its claim and its request for as long as that lasts, a worker tells nobody: another one does."""
+    slept = {"for_seconds": 20.0}
+
+    def sleep(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.replace('"', "").startswith("UPDATE deliveries SET claimed"):
+            clock.ahead_seconds += slept.pop("for_seconds", 0.0)
+
+    async with Backend() as backend:
+        listens(runtime, backend)
+        ids = happened(runtime, event(1))
+        watch.listen(runtime.store.engine, "before_cursor_execute", sleep)
+        with capture_logs() as logs:
+            await deliverer.deliver(ids)
+            await deliverer.drained()
+        assert [] == backend.ids
+        clock.ahead_seconds += 60
+        await sweep(runtime, deliverer)
+        await deliverer.drained()
+
+    assert [event(1).id] == backend.ids
+    assert ["deliver.claim_lapsed"] == [line["event"] for line in logs]
+    assert 1 == len(attempt_rows(runtime))
+
+
 async def test_a_mistake_of_ours_stops_nobody_else(runtime, deliverer):
     """If a turn breaks, its claims lapse; the deliverer goes on with what comes next."""
     broken = {"once": True}

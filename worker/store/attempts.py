@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, select, tuple_, update
+from sqlalchemy import Connection, bindparam, select, tuple_, update
 
 from handlers.backoff import Verdict
 from worker.store import standing
@@ -50,16 +50,37 @@ def record(connection: Connection, ended: Sequence[Attempt], now_ms: int) -> Rec
     """Write down each attempt, and move on what it decided.
 
     A success counts even if the claim lapsed meanwhile. A failure under a lapsed claim is kept as an attempt and
-    decides nothing: whoever holds the claim now does.
+    decides nothing, for its delivery, for what waits behind it, or for its subscriber: whoever took over does.
     """
     if not ended:
         return Recorded()
     _hold_customers(connection, ended)
     connection.execute(attempts.insert(), [_row(attempt) for attempt in ended])
-    _close(connection, ended, now_ms)
-    _postpone(connection, ended, now_ms)
-    following = _release(connection, ended, now_ms)
-    return Recorded(following, standing.settle(connection, _outcomes(ended, now_ms), now_ms))
+    decisive = _decisive(connection, ended)
+    _close(connection, decisive, now_ms)
+    _postpone(connection, decisive, now_ms)
+    following = _release(connection, decisive, now_ms)
+    return Recorded(following, standing.settle(connection, _outcomes(decisive, now_ms), now_ms))
+
+
+def _decisive(connection: Connection, ended: Sequence[Attempt]) -> Sequence[Attempt]:
+    """Leave out failures whose claim lapsed and was taken by another; from here on nobody can take the others.
+
+    The end of a claim is its fence: whoever claims later writes a later one, and whoever records writes zero. It is
+    asked of the row and not of a clock, as a process that was stopped knows an old time.
+    """
+    failed = {attempt.claim.id: attempt.claim.claimed_until_ms for attempt in ended if _has_failed(attempt)}
+    if not failed:
+        return ended
+    c = deliveries.c
+    held = select(c.id, c.claimed_until_ms).where(c.id.in_(failed), c.status == "pending").order_by(c.id)
+    ours = {tuple(row) for row in connection.execute(held.with_for_update())} & set(failed.items())
+    lapsed = failed.keys() - {id_ for id_, _ in ours}
+    return [attempt for attempt in ended if not _has_failed(attempt) or attempt.claim.id not in lapsed]
+
+
+def _has_failed(attempt: Attempt) -> bool:
+    return attempt.verdict.outcome != "delivered"
 
 
 def _hold_customers(connection: Connection, ended: Sequence[Attempt]) -> None:
@@ -86,14 +107,14 @@ def _close(connection: Connection, ended: Sequence[Attempt], now_ms: int) -> Non
     over = {"finished_at_ms": now_ms}
     delivered = [{"one": attempt.claim.id} for attempt in _with(ended, "delivered")]
     _advance(connection, delivered, {"status": "delivered", **over})
-    dead = [{"one": attempt.claim.id, "ours": attempt.claim.claimed_until_ms} for attempt in _with(ended, "dead")]
-    _advance(connection, dead, {"status": "failed", **over}, _claim_is_ours)
+    dead = [{"one": attempt.claim.id} for attempt in _with(ended, "dead")]
+    _advance(connection, dead, {"status": "failed", **over})
 
 
 def _postpone(connection: Connection, ended: Sequence[Attempt], now_ms: int) -> None:
     """Put failed deliveries off, and what waits behind them with them, so that nobody looks at that in vain."""
     failed = [_postponed(attempt, now_ms) for attempt in _with(ended, "failed")]
-    _advance(connection, failed, {"next_attempt_ms": bindparam("at_ms")}, _claim_is_ours)
+    _advance(connection, failed, {"next_attempt_ms": bindparam("at_ms")})
     behind = [row for row in failed if row["in_order"]]
     if behind:
         connection.execute(_put_off_followers, behind)
@@ -103,7 +124,6 @@ def _postponed(attempt: Attempt, now_ms: int) -> dict[str, Any]:
     claim = attempt.claim
     return {
         "one": claim.id,
-        "ours": claim.claimed_until_ms,
         "at_ms": now_ms + int((attempt.verdict.wait_seconds or 0.0) * 1000),
         "in_order": claim.customer is not None,
         "whose": claim.subscriber,
@@ -144,14 +164,11 @@ def _with(ended: Iterable[Attempt], outcome: str) -> list[Attempt]:
     return [attempt for attempt in ended if attempt.verdict.outcome == outcome]
 
 
-_claim_is_ours = deliveries.c.claimed_until_ms == bindparam("ours")
-
-
-def _advance(connection: Connection, rows: _Rows, values: Mapping[str, Any], *conditions: ColumnElement[bool]) -> None:
+def _advance(connection: Connection, rows: _Rows, values: Mapping[str, Any]) -> None:
     """Change unfinished deliveries, count the attempt, and end the claim."""
     if not rows:
         return
-    one = update(deliveries).where(deliveries.c.id == bindparam("one"), deliveries.c.status == "pending", *conditions)
+    one = update(deliveries).where(deliveries.c.id == bindparam("one"), deliveries.c.status == "pending")
     counted = {"attempts": deliveries.c.attempts + 1, "claimed_until_ms": 0}
     connection.execute(one.values({**counted, **values}), list(rows))
 
