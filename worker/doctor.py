@@ -26,7 +26,7 @@ from worker.lookups import MAKERS
 from worker.ownership import DISTRIBUTION, collisions, strays
 from worker.runtime import Runtime
 from worker.store.engine import StoreUnavailable
-from worker.store.migrate import current, head
+from worker.store.migrate import current, head, standing
 from worker.valkey import ValkeyUnavailable, answers, find_server, socket_path, socket_url
 
 CLOCK_SECONDS_MAX = 2.0
@@ -137,11 +137,14 @@ def check_database(patient: Patient) -> Iterator[Finding]:
 
 def check_migrations(patient: Patient) -> Iterator[Finding]:
     """The tables are those that this code wants."""
-    at, wanted = current(patient.runtime.store), head()
-    if at == wanted:
+    at, wanted, found = current(patient.runtime.store), head(), standing(patient.runtime.store)
+    if found == "current":
         yield Finding("migrations", "ok", f"at {at}")
-    else:
+    elif found == "behind":
         yield Finding("migrations", "failed", f"at {at or 'nothing'}, wanted {wanted}", "run `clawback migrate`")
+    else:
+        verdict: Verdict = "warning" if found == "ahead" else "failed"
+        yield Finding("migrations", verdict, f"at {at}, this version knows {wanted}", "update Clawback on this host")
 
 
 def check_broker(patient: Patient) -> Iterator[Finding]:

@@ -13,7 +13,7 @@ from config.settings import Settings
 from worker.control import Control
 from worker.keyfile import with_key_file
 from worker.store.engine import Store
-from worker.store.migrate import pending, upgrade
+from worker.store.migrate import Standing, standing, upgrade
 from worker.supervise import Child, Supervisor, Verb
 from worker.valkey import EmbeddedValkey, socket_url
 
@@ -26,10 +26,16 @@ class NotReady(Exception):
 
 
 def migrate(settings: Settings) -> tuple[str | None, str | None]:
-    """Bring the database up to date; give the revision before and after."""
+    """Bring the database up to date; give the revision before and after.
+
+    Raises:
+        NotReady: it belongs to a newer version.
+    """
     store = Store(settings.store.url, settings.store)
     try:
-        return upgrade(store)
+        done = upgrade(store)
+        _refuse_too_new(standing(store))
+        return done
     finally:
         store.close()
 
@@ -37,15 +43,24 @@ def migrate(settings: Settings) -> tuple[str | None, str | None]:
 def refuse_pending_migration(settings: Settings) -> None:
     """Refuse to start on a database that this code does not fit.
 
+    A database that is ahead of it, and still fits, is none: a process that dies during an update has to come back.
+
     Raises:
-        NotReady: a migration is pending.
+        NotReady: a migration is pending, or one was run that this code knows nothing of.
     """
     store = Store(settings.store.url, settings.store)
     try:
-        if pending(store):
+        found = standing(store)
+        if found == "behind":
             raise NotReady("the database needs a migration: run `clawback migrate` first")
+        _refuse_too_new(found)
     finally:
         store.close()
+
+
+def _refuse_too_new(found: Standing) -> None:
+    if found == "too_new":
+        raise NotReady("the database belongs to a newer version: update Clawback on this host")
 
 
 def settle(settings: Settings, data_dir: Path) -> Settings:

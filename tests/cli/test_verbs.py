@@ -8,9 +8,11 @@ import click
 import pytest
 
 from tests.cli.processes import clawback
+from tests.store.later import at_9999
 from worker import garbage
 from worker.cli import VERBS
 from worker.cli import clawback as group
+from worker.store.engine import Store
 
 CONFIG = "[apps.acme.stripe]\nwebhook_secrets = ['whsec_annual']\n[server]\nport = 0\n"
 
@@ -113,6 +115,20 @@ def test_pending_migration_refuses_to_start(verb, config):
 
     assert 1 == done.returncode
     assert "clawback: the database needs a migration: run `clawback migrate` first" == done.stderr.strip()
+
+
+@pytest.mark.parametrize("verb", ["serve", "work", "migrate"])
+def test_a_database_that_is_too_new_is_left_alone(verb, config, tmp_path):
+    """Tables that a newer version made, and that this one would not understand, are not touched by any verb."""
+    assert 0 == clawback("migrate", *config).returncode
+    store = Store(f"sqlite:///{tmp_path / 'data' / 'clawback.db'}")
+    at_9999(store, "9999")
+    store.close()
+
+    done = clawback(verb, *config)
+
+    assert 1 == done.returncode
+    assert "clawback: the database belongs to a newer version: update Clawback on this host" == done.stderr.strip()
 
 
 def test_migrate_is_safe_to_repeat(config):

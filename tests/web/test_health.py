@@ -1,3 +1,6 @@
+import pytest
+
+from tests.store.later import at_9999
 from tests.web import seed
 from tests.web.service import SECRET, Service
 from tests.web.test_ingest import GOOD, STRIPE, signed
@@ -42,6 +45,17 @@ async def test_a_pending_migration_is_named(service: Service) -> None:
         connection.exec_driver_sql("DELETE FROM alembic_version")
 
     assert {"migrations": "pending: run clawback migrate"} == await _missing(service)
+
+
+@pytest.mark.parametrize(("fits_from", "status"), [("0000", "ready"), ("9999", "not_ready")])
+async def test_a_newer_database_is_served_while_it_fits(service: Service, fits_from: str, status: str) -> None:
+    """Hosts are updated after the database: until it is its turn a process stays ready, if the tables still fit it."""
+    at_9999(service.store, fits_from)
+
+    async with service.http.get("/readyz") as response:
+        body = await response.json()
+    assert (status, status == "ready") == (body["status"], body["checks"]["migrations"]["ok"])
+    assert "update Clawback on this host" in body["checks"]["migrations"]["detail"]
 
 
 async def test_an_inbox_that_nobody_empties_is_named(service: Service) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import update
 from config.load import load
 from config.settings import Settings
 from tests.services import require_valkey, valkey
+from tests.store.later import at_9999
 from tests.store.outbox_story import SECRET, subscribe, subscriber
 from tests.worker.platform_api import write_key
 from worker import keyring
@@ -138,6 +139,18 @@ def test_pending_migration_fails(look):
 
     assert [("failed", "run `clawback migrate`")] == [(f.verdict, f.advice) for f in of(findings, "migrations")]
     assert ["skipped"] == [finding.verdict for finding in of(findings, "ledger")]
+
+
+@pytest.mark.parametrize(("fits_from", "verdict"), [("0000", "warning"), ("9999", "failed")])
+def test_a_newer_database_asks_for_an_update(look, tmp_path, fits_from, verdict):
+    """A database ahead of this code is to be followed soon, or at once where the tables do not fit any more."""
+    look()
+    store = Store(f"sqlite:///{tmp_path / 'clawback.db'}")
+    at_9999(store, fits_from)
+    store.close()
+    findings = look(migrated=False)
+
+    assert [(verdict, "update Clawback on this host")] == [(f.verdict, f.advice) for f in of(findings, "migrations")]
 
 
 def test_unreadable_key_fails(look):

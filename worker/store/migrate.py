@@ -2,32 +2,41 @@
 
 Alembic migrates. To tell how far a database is takes one look at its table, so every process that only asks starts
 without importing Alembic, which costs as much as SQLAlchemy.
+
+A migration runs while processes of the version before are still at work, so a database may be ahead of the code that
+looks at it. Whoever migrates writes down the oldest version that may go on (`tables.FITS_FROM`).
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
-from sqlalchemy import column, inspect, select, table
+from sqlalchemy import Connection, column, delete, inspect, select, table
 
 from worker.store.engine import Store
 from worker.store.postgresql import lock_migration
+from worker.store.tables import FITS_FROM, marks
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
+FITS: Final = "tables.fits_from"
+"""The mark that says which version may work on these tables at the least."""
+Standing = Literal["behind", "current", "ahead", "too_new"]
+"""Where a database is, as seen from this code: `ahead` it may be worked on, `too_new` not any more."""
+
 _alembic_version = table("alembic_version", column("version_num"))
 
 
 def upgrade(store: Store) -> tuple[str | None, str | None]:
-    """Run every pending migration.
+    """Run every pending migration; none where the database is ahead of this code.
 
     Returns:
         The revision before and after.
     """
     before = current(store)
-    if before == head():
+    if not pending(store):
         return before, before
     from alembic import command  # noqa: PLC0415 - see above
 
@@ -36,8 +45,14 @@ def upgrade(store: Store) -> tuple[str | None, str | None]:
         config.attributes["connection"] = connection
         lock_migration(connection)
         command.upgrade(config, "head")
+        _say_whom_it_fits(connection)
         connection.commit()
     return before, current(store)
+
+
+def _say_whom_it_fits(connection: Connection) -> None:
+    connection.execute(delete(marks).where(marks.c.name == FITS))
+    connection.execute(marks.insert().values(name=FITS, value=FITS_FROM))
 
 
 def current(store: Store) -> str | None:
@@ -56,7 +71,19 @@ def head() -> str:
 
 def pending(store: Store) -> bool:
     """Tell whether `clawback migrate` has something to do."""
-    return current(store) != head()
+    return standing(store) == "behind"
+
+
+def standing(store: Store) -> Standing:
+    """Tell where the database is, as seen from this code."""
+    at, wanted = current(store), head()
+    if at is None or at < wanted:
+        return "behind"
+    if at == wanted:
+        return "current"
+    with store.read() as connection:
+        fits_from = connection.execute(select(marks.c.value).where(marks.c.name == FITS)).scalar()
+    return "ahead" if fits_from and fits_from <= wanted else "too_new"
 
 
 def _config() -> "Config":

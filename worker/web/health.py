@@ -1,9 +1,9 @@
 """`/healthz`: the process lives. `/readyz`: it can do what it is for, and somebody does what it takes in."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Literal
+from typing import Final, Literal
 
 from aiohttp import web
 
@@ -79,9 +79,16 @@ def _store(runtime: Runtime) -> Check:
     return Check(ok=True, detail="reachable")
 
 
+_STANDING: Final[Mapping[migrate.Standing, Check]] = {
+    "behind": Check(ok=False, detail="pending: run clawback migrate"),
+    "current": Check(ok=True, detail="current"),
+    "ahead": Check(ok=True, detail="ahead: update Clawback on this host"),
+    "too_new": Check(ok=False, detail="too new: update Clawback on this host"),
+}
+
+
 def _migrations(runtime: Runtime) -> Check:
-    pending = migrate.pending(runtime.store)
-    return Check(ok=not pending, detail="pending: run clawback migrate" if pending else "current")
+    return _STANDING[migrate.standing(runtime.store)]
 
 
 def _broker(depths: Depths) -> Check:
