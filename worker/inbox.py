@@ -7,7 +7,7 @@ load one fsync and one queue message serve many requests, without a timer that w
 import asyncio
 import json
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -126,19 +126,29 @@ class Inbox:
         rows = {arrival.id: arrival for arrival in arrivals}
         with self._store.write_once() as connection:
             new = set(inbox.insert_absent(connection, [self._row(arrival) for arrival in rows.values()]))
-        self._hint(list(new))
+        self._hint([*new, *self._forgotten(rows.keys() - new)])
         answers = []
         for arrival in arrivals:
             answers.append(Accepted(arrival.id, duplicate=arrival.id not in new))
             new.discard(arrival.id)
         return answers
 
-    def _hint(self, new: Sequence[str]) -> None:
+    def _forgotten(self, repeated: Collection[str]) -> list[str]:
+        """Find those among repetitions that nobody worked on yet: whoever was to hint at them may have died before."""
+        if not repeated:
+            return []
         try:
-            if new:
-                self._queue.put_notifications(new)
+            with self._store.look() as connection:
+                return inbox.untouched(connection, repeated)
+        except StoreUnavailable:
+            return []  # they are stored all the same, and the sweeper looks after them
+
+    def _hint(self, ids: Sequence[str]) -> None:
+        try:
+            if ids:
+                self._queue.put_notifications(ids)
         except QueueUnavailable:
-            log.warning("queue.unavailable", queue="notifications", waiting=len(new))
+            log.warning("queue.unavailable", queue="notifications", waiting=len(ids))
 
     def _row(self, arrival: Arrival) -> dict[str, object]:
         identity = arrival.identity

@@ -160,8 +160,9 @@ def test_a_set_is_found_without_reading_the_backlog(at: Desk):
     with at.store.write() as connection:
         wanted = [f"old-{number}" for number in range(1, 65)]
         assert 64 == len(inboxes.load(connection, wanted)) == len(inboxes.claim(connection, wanted)())
+        assert 64 == len(inboxes.untouched(connection, wanted))
 
-    assert 2 == len(plans.found)
+    assert 3 == len(plans.found)
     assert [] == [plan for _, plan in plans.found if " pk_notifications" not in plan]
 
 

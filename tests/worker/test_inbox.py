@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, update
+from sqlalchemy.exc import OperationalError
 
 from tests.worker.desk import Desk, Statements, arrival, desk
 from worker.inbox import BATCH_MAX, WAITING_MAX, Accepted, Arrival, Inbox
+from worker.process import process
 from worker.store import tables
 from worker.store.engine import StoreUnavailable
 
@@ -62,12 +64,48 @@ async def test_an_idle_inbox_commits_at_once(at: Desk, inbox: Inbox):
 
 
 async def test_a_repetition_is_answered_and_not_stored(at: Desk, inbox: Inbox):
-    """The same notification within one batch, and again later, is one row and one hint; each repetition is told."""
+    """The same notification within one batch, and again once it is done, is one row and one hint; each is told."""
     together = await asyncio.gather(*(inbox.accept(arrival(1)) for _ in range(3)), inbox.accept(arrival(2)))
+    process(at.runtime, [arrival(1).id])
     later = await inbox.accept(arrival(1))
 
     assert [False, True, True, False, True] == [answer.duplicate for answer in (*together, later)]
     assert 2 == len(ids_of(at)) == len(at.queue.notifications)
+
+
+async def test_a_repetition_of_what_nobody_worked_on_is_hinted_at_again(at: Desk, inbox: Inbox):
+    """Who stored it may have died before the hint: a repetition stands in for it, while nobody tried to process it."""
+    # It was swallowed: answered as a duplicate, and left to the sweeper, which looks ten seconds later.
+    at.queue.away = True
+    await inbox.accept(arrival(1))
+    at.queue.away = False
+    repeated = await inbox.accept(arrival(1))
+
+    assert repeated.duplicate
+    assert [arrival(1).id] == at.queue.notifications
+
+
+async def test_a_repetition_hurries_nothing_that_failed(at: Desk, inbox: Inbox):
+    """What failed is tried again at its own time: a platform that repeats itself must not use up its attempts."""
+    await inbox.accept(arrival(1))
+    with at.store.write() as connection:
+        connection.execute(update(tables.notifications).values(attempts=1))
+    await inbox.accept(arrival(1))
+
+    assert [arrival(1).id] == at.queue.notifications
+
+
+async def test_a_store_that_goes_away_after_the_commit_refuses_nobody(at: Desk, inbox: Inbox):
+    """Whether a repetition was worked on is asked once it is safe: if that cannot be told, the answer is 200 anyway."""
+    await inbox.accept(arrival(1))
+
+    def broken(_connection: object, _cursor: object, text: str, *_: object) -> None:
+        if "attempts = 0" in text:
+            raise OperationalError(text, {}, OSError("gone"))
+
+    event.listen(at.store.engine, "before_cursor_execute", broken)
+
+    assert (await inbox.accept(arrival(1))).duplicate
 
 
 async def test_two_processes_agree_on_who_was_first(at: Desk):

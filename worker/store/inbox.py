@@ -25,6 +25,7 @@ _STORED = f"""
 _CLAIMED = f"""
     SELECT id, attempts, stations FROM notifications WHERE id IN ? AND {_ACCEPTED}
     ORDER BY id FOR UPDATE SKIP LOCKED"""  # noqa: S608 - texts of our own
+_UNTOUCHED = f"SELECT id FROM notifications WHERE id IN ? AND {_ACCEPTED} AND attempts = 0"  # noqa: S608 - as above
 _SAID = "SELECT notification, document FROM entries WHERE notification IN ?"
 _FINISHED_COLUMNS = ("id", "status", "reason", "detail", "attempts", "stations", "retry_at_ms", "finished_at_ms")
 
@@ -88,6 +89,11 @@ def insert_absent(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> 
 def load(connection: Connection, ids: Iterable[str]) -> list[Stored]:
     """Read the accepted ones among these, oldest first."""
     return [_stored(row) for row in bulk.ask(connection, _STORED, ids)]
+
+
+def untouched(connection: Connection, ids: Iterable[str]) -> list[str]:
+    """List the accepted ones among these that nobody tried to process; what failed before waits for its own time."""
+    return [id_ for (id_,) in bulk.ask(connection, _UNTOUCHED, ids)]
 
 
 def claim(connection: Connection, ids: Iterable[str]) -> Callable[[], dict[str, Claimed]]:
