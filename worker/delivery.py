@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import structlog
@@ -192,7 +192,7 @@ class Deliverer:
                 recorded, claimed = await self._in_thread(self._turn, ended, list(taken))
             except StoreUnavailable as error:
                 log.warning("deliver.store_unavailable", error=str(error), unrecorded=len(ended), waiting=len(taken))
-                self._ended[:0] = ended
+                self._ended[:0] = [replace(attempt, doubtful=True) for attempt in ended]
                 self._put_back(taken)
                 await asyncio.sleep(self._limits.store_retry_seconds)
             except Exception:

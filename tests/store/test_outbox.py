@@ -4,6 +4,7 @@ Real: SQLite and PostgreSQL, migrated. No double.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -270,6 +271,43 @@ def test_a_failure_under_a_lapsed_claim_decides_nothing(store):
 
     row = delivery_rows(store)[event(1).id]
     assert ("pending", 0, awake.claimed_until_ms) == (row.status, row.attempts, row.claimed_until_ms)
+
+
+def test_a_late_failure_holds_back_nobody_whom_the_other_freed(store):
+    """What waits behind a delivery that another process got through is not put off by who fell asleep over it."""
+    # Who woke up moved the customer's next events to its own next attempt, hours away, and had its subscriber fail.
+    (who,) = subscribe(store, subscriber())
+    (asleep,) = claim(store, announce(store, [event(1), event(2), event(3)]))
+    (awake,) = claim(store, [asleep.id], asleep.claimed_until_ms)
+    after = asleep.claimed_until_ms + 1
+    settle(store, awake, DELIVERED, after)
+
+    settle(store, asleep, Verdict("failed", 7_200.0, rest_seconds=60.0), after)
+
+    second = delivery_rows(store)[event(2).id]
+    assert ([second.id], 0) == (due(store, after), second.attempts)
+    with store.read() as connection:
+        row = connection.execute(select(subscribers).where(subscribers.c.id == who)).one()
+    assert (None, 0) == (row.failing_since_ms, row.not_before_ms)
+    assert ("delivered", 1) == (delivery_rows(store)[event(1).id].status, delivery_rows(store)[event(1).id].attempts)
+
+
+def test_an_attempt_whose_commit_nobody_heard_of_is_kept_once(store):
+    """One POST is one attempt, also where it is recorded again because the first answer of the database was lost."""
+    subscribe(store, subscriber())
+    fails, works = claim(store, announce(store, [event(1), event(1, user="user-7")]))
+    ended = [
+        Attempt(fails, FAILED, NOW_MS, 12.5, 503, "not_2xx"),
+        Attempt(works, DELIVERED, NOW_MS, 12.5, 200, None),
+    ]
+    for doubtful in (False, True):
+        with store.write() as connection:
+            record(connection, [replace(attempt, doubtful=doubtful) for attempt in ended], NOW_MS)
+
+    with store.read() as connection:
+        kept = connection.execute(select(attempts.c.delivery)).scalars().all()
+    assert sorted([fails.id, works.id]) == sorted(kept)
+    assert [1, 1] == [row.attempts for row in delivery_rows(store).values()]
 
 
 def test_a_success_under_a_lapsed_claim_counts(store):

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from sqlalchemy import event as watch
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 from standardwebhooks import Webhook
 from structlog.testing import capture_logs
@@ -478,6 +478,31 @@ async def test_a_claim_that_lapses_is_not_acted_on(runtime, deliverer, clock):
     assert [event(1).id] == backend.ids
     assert ["deliver.claim_lapsed"] == [line["event"] for line in logs]
     assert 1 == len(attempt_rows(runtime))
+
+
+async def test_a_commit_nobody_heard_of_is_recorded_once(runtime, deliverer):
+    """Where the record of an attempt was committed and the answer of the database lost, it is one attempt."""
+    # It was recorded again: two attempts in the history of one POST.
+    lost = {"once": True}
+
+    def lose(connection: Any) -> None:
+        if recorded(connection) and lost.pop("once", False):
+            connection.connection.driver_connection.commit()
+            raise OperationalError("COMMIT", {}, type("OperationalError", (Exception,), {})("connection lost"))
+
+    def recorded(connection: Any) -> int:
+        return int(connection.execute(select(func.count()).select_from(attempts)).scalar_one())
+
+    async with Backend() as backend:
+        listens(runtime, backend)
+        watch.listen(runtime.store.engine, "commit", lose)
+        await deliverer.deliver(happened(runtime, event(1)))
+        await deliverer.drained()
+
+    assert [event(1).id] == backend.ids
+    assert not lost
+    with runtime.store.read() as connection:
+        assert 1 == recorded(connection)
 
 
 async def test_a_mistake_of_ours_stops_nobody_else(runtime, deliverer):

@@ -22,6 +22,7 @@ class Attempt:
     Attributes:
         error: a snake_case name; None: it was delivered.
         response: the beginning of the answer, for a person who looks for the cause.
+        doubtful: it may have been recorded already, by a commit of which nobody heard whether it came through.
     """
 
     claim: Claim
@@ -31,6 +32,7 @@ class Attempt:
     status_code: int | None
     error: str | None
     response: str | None = field(default=None, repr=False)
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,24 @@ def record(connection: Connection, ended: Sequence[Attempt], now_ms: int) -> Rec
     if not ended:
         return Recorded()
     _hold_customers(connection, ended)
-    connection.execute(attempts.insert(), [_row(attempt) for attempt in ended])
+    if new := _without_recorded(connection, ended):
+        connection.execute(attempts.insert(), [_row(attempt) for attempt in new])
     decisive = _decisive(connection, ended)
     _close(connection, decisive, now_ms)
     _postpone(connection, decisive, now_ms)
     following = _release(connection, decisive, now_ms)
     return Recorded(following, standing.settle(connection, _outcomes(decisive, now_ms), now_ms))
+
+
+def _without_recorded(connection: Connection, ended: Sequence[Attempt]) -> Sequence[Attempt]:
+    """Leave out what an earlier commit of this turn wrote after all."""
+    doubtful = {attempt.claim.id for attempt in ended if attempt.doubtful}
+    if not doubtful:
+        return ended
+    a = attempts.c
+    written = connection.execute(select(a.delivery, a.attempted_at_ms).where(a.delivery.in_(doubtful)))
+    there = {(row.delivery, row.attempted_at_ms) for row in written}
+    return [one for one in ended if (one.claim.id, one.attempted_at_ms) not in there]
 
 
 def _decisive(connection: Connection, ended: Sequence[Attempt]) -> Sequence[Attempt]:
