@@ -127,9 +127,10 @@ def _count(metrics: Metrics, decided: Sequence[Decided], now: float) -> None:
         understood = each.tied.understood
         row = understood.row
         ends[row.platform, _status(each.verdict)] += 1
-        took[row.platform].append(now - understood.picked_at)
+        # A clock that was set back in between took no time, not less than none.
+        took[row.platform].append(max(0.0, now - understood.picked_at))
         if PARTLY not in each.tied.stations:  # else it took effect long ago
-            waited[row.platform].append(now - row.received_at_ms / 1000)
+            waited[row.platform].append(max(0.0, now - row.received_at_ms / 1000))
     for labels, count in ends.items():
         metrics.processed.labels(*labels).inc(count)
     for platform, seconds in took.items():

@@ -21,6 +21,7 @@ from handlers.backoff import judge, parse_retry_after
 from worker.keyring import Keyring
 from worker.post import Answer, Poster
 from worker.runtime import Runtime
+from worker.setback import SetBack
 from worker.signing import post_signed
 from worker.store import outbox
 from worker.store.attempts import Attempt, Recorded, record
@@ -113,6 +114,7 @@ class Deliverer:
         self._attempting: set[asyncio.Task[None]] = set()
         self._turns: asyncio.Task[None] | None = None
         self._closing = False
+        self._clock = SetBack(runtime.clock)
 
     async def deliver(self, ids: Collection[str]) -> None:
         """Line these deliveries up to be attempted, and after them what they held back.
@@ -151,6 +153,7 @@ class Deliverer:
 
     def _line_up(self, owners: Mapping[str, str]) -> None:
         """Put deliveries into their subscribers' lanes; what is in one already stays where it is."""
+        self._wake_lanes()
         for delivery, subscriber in owners.items():
             lane = self._lanes.setdefault(subscriber, Lane())
             if delivery not in self._open and self._has_room(lane):
@@ -161,6 +164,13 @@ class Deliverer:
 
     def _has_room(self, lane: Lane) -> bool:
         return not self._closing and len(lane.waiting) < self._limits.lane_waiting and not self._rests_long(lane)
+
+    def _wake_lanes(self) -> None:
+        """Forget every rest where the clock was set back: it would last that much longer, and the store knows of it."""
+        if self._clock.noticed():
+            for lane in self._lanes.values():
+                lane.rests_until = 0.0
+                lane.rings(None)
 
     def _rests_long(self, lane: Lane) -> bool:
         return lane.rests_until - self._runtime.clock() > self._limits.lane_rest_seconds
@@ -208,6 +218,7 @@ class Deliverer:
 
     def _take(self) -> dict[str, str]:
         """Take what may begin, delivery → subscriber: least busy lanes first, so that busy ones crowd nobody out."""
+        self._wake_lanes()
         taken: dict[str, str] = {}
         now = self._runtime.clock()
         busy = sum(lane.in_flight for lane in self._lanes.values())

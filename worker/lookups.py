@@ -25,6 +25,7 @@ from worker.clients.answers import Answer, Client, Fetches, Outcome
 from worker.clients.google_key import KeyFileError
 from worker.fetch import FetchFailed, HttpFetch
 from worker.metrics import Metrics
+from worker.setback import SetBack
 
 ANSWER_BYTES_MAX = 1024 * 1024
 KEPT_MAX = 2048
@@ -208,6 +209,7 @@ class _Window:
         self._pace = _Pace(bounds.per_second)
         self._failures = 0
         self.closed_until = 0.0
+        self._set_back = SetBack(clock)
         self._flying: dict[Lookup, _Flight] = {}
         self._kept: OrderedDict[Lookup, _Kept] = OrderedDict()
 
@@ -252,7 +254,7 @@ class _Window:
     async def _fly(self, question: Question, asked_at: float) -> Answer:
         """Ask, within every bound, and remember what was learned."""
         async with self._places:
-            if self._clock() < self.closed_until or not await self._pace.turn(self._bounds.timeout_seconds):
+            if self._is_closed() or not await self._pace.turn(self._bounds.timeout_seconds):
                 self._count(question.lookup, "paused")
                 return Answer("paused")
             loop = asyncio.get_running_loop()
@@ -278,6 +280,12 @@ class _Window:
             return Answer("refused", reason="key_file")
         except Exception as error:  # noqa: BLE001 - a mistake of ours must not keep a revocation waiting
             return Answer("failed", reason=f"error:{type(error).__name__}")
+
+    def _is_closed(self) -> bool:
+        """Tell whether nothing may be asked now; a pause that a clock was set back in would last that much longer."""
+        if self._set_back.noticed():
+            self.closed_until = 0.0
+        return self._clock() < self.closed_until
 
     def _heed(self, answer: Answer) -> None:
         """Ask nothing more for a while of an API that refuses us, is busy or seems to be away."""

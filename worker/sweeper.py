@@ -15,7 +15,7 @@ from schemas.resources import Event, Purchase
 from worker.commit import Bookkeeper
 from worker.process import count_changes, hint_deliveries
 from worker.runtime import QueueUnavailable, Runtime
-from worker.store import answers, inbox, lapses, locks, outbox, subscribers
+from worker.store import answers, inbox, lapses, locks, outbox, setback, subscribers
 from worker.store.deliveries import settle_missed
 from worker.store.outbox import Owners
 from worker.store.postgresql import end_silent
@@ -97,6 +97,22 @@ def give_up_silent(runtime: Runtime) -> int:
     if ended:
         log.warning("sweep.silent_ended", sessions=ended)
     return ended
+
+
+def forget_future(runtime: Runtime) -> int:
+    """Make due what waits for a moment that a clock showed before it was set back; return how many things that were.
+
+    Raises:
+        StoreUnavailable: nothing was changed.
+    """
+    now_ms, sweep_after_ms = int(runtime.clock() * 1000), int(runtime.settings.work.sweep_after_seconds * 1000)
+
+    def change(connection: Connection) -> int:
+        return setback.forget_future(connection, now_ms=now_ms, sweep_after_ms=sweep_after_ms)
+
+    if found := runtime.store.change(change):
+        log.warning("sweep.clock_set_back", count=found)
+    return found
 
 
 def tidy(runtime: Runtime) -> int:

@@ -20,8 +20,9 @@ from worker.actors import declare
 from worker.broker import make_broker
 from worker.control import Control
 from worker.runtime import Runtime
+from worker.setback import SetBack
 from worker.store.engine import StoreUnavailable
-from worker.sweeper import NEW_ROUND, give_up_silent, prune, sweep, tidy
+from worker.sweeper import NEW_ROUND, forget_future, give_up_silent, prune, sweep, tidy
 
 log = structlog.get_logger()
 
@@ -88,18 +89,23 @@ def _sweep_until(runtime: Runtime, stop: threading.Event) -> None:
     """Sweep every second; say once that the store is away, and once that it is back."""
     away = False
     tidy_at, give_up_at, forgetting = 0.0, 0.0, NEW_ROUND
+    watch, set_back = SetBack(runtime.clock), True  # nobody knows what the clock was like before this process
     while not stop.wait(SWEEP_EVERY_SECONDS):
+        set_back = watch.noticed() or set_back
         try:
             if time.monotonic() >= give_up_at:
                 # First: whoever is silent may hold what a sweep would wait for.
                 give_up_silent(runtime)
                 give_up_at = time.monotonic() + GIVE_UP_EVERY_SECONDS
+            if set_back:
+                forget_future(runtime)
+                set_back = False
             sweep(runtime)
-            if runtime.clock() >= tidy_at:
+            if time.monotonic() >= tidy_at:
                 tidy(runtime)
                 # What is more than a batch goes a batch with each sweep: nothing waits for it.
                 further = prune(runtime, forgetting)
-                tidy_at = runtime.clock() + (0.0 if further else TIDY_EVERY_SECONDS)
+                tidy_at = time.monotonic() + (0.0 if further else TIDY_EVERY_SECONDS)
                 forgetting = further or NEW_ROUND
         except StoreUnavailable as error:
             if not away:

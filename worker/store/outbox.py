@@ -28,6 +28,9 @@ from worker.store.tables import PENDING, deliveries, events, subscribers
 LEASE_SLACK_MS = 15_000
 """How much longer than the subscriber's own time-out a claim lasts: time to record the attempt."""
 
+LEASE_MS_MAX = 60_000 + LEASE_SLACK_MS
+"""No claim lasts longer: `config/settings.py: Subscriber.timeout_seconds` has that bound."""
+
 Owners = Mapping[str, str]
 """Delivery → subscriber: whoever is hinted at deliveries with it need not ask whose they are."""
 Customer = tuple[str, str, str]

@@ -1,0 +1,43 @@
+"""Let nothing wait for a moment that was chosen while a clock was ahead and has been set back since.
+
+Times in the tables are the clock's of the machine that wrote them. One that was an hour ahead leaves rows behind that
+are due in an hour, claimed for an hour, and a lock that nobody else may take for so long. What tells them from others
+is that nobody who reads the right time could have written them.
+"""
+
+from sqlalchemy import Connection, select, update
+
+from worker.store.outbox import LEASE_MS_MAX
+from worker.store.tables import ACCEPTED, PENDING, deliveries, locks, notifications, subscribers
+
+LOCK_MS_MAX = 60_000
+"""No lock is taken for longer at a time."""
+
+
+def forget_future(connection: Connection, *, now_ms: int, sweep_after_ms: int) -> int:
+    """Make due what would wait in vain; return how many rows that were.
+
+    A retry of what failed keeps its time: it may be that much late, and is as likely to be right. A subscriber's wish
+    to rest is forgotten with its pace: whoever still wants to rest says so again.
+
+    Args:
+        connection: a transaction.
+        now_ms: Unix milliseconds.
+        sweep_after_ms: after which an accepted notification is looked after, at most.
+    """
+    n, d, s, k = notifications.c, deliveries.c, subscribers.c, locks.c
+    told = d.subscriber.in_(select(s.id))  # what is pending is indexed by its subscriber
+    stuck = (
+        update(notifications)
+        .where(n.status == ACCEPTED, n.retry_at_ms > now_ms + sweep_after_ms, n.attempts == 0)
+        .values(retry_at_ms=now_ms),
+        update(deliveries)
+        .where(d.status == PENDING, told, d.next_attempt_ms > now_ms, d.created_at_ms > now_ms)
+        .values(next_attempt_ms=now_ms),
+        update(deliveries)
+        .where(d.status == PENDING, told, d.claimed_until_ms > now_ms + LEASE_MS_MAX)
+        .values(claimed_until_ms=now_ms + LEASE_MS_MAX),
+        update(subscribers).where(s.not_before_ms > now_ms).values(not_before_ms=now_ms),
+        update(locks).where(k.until_ms > now_ms + LOCK_MS_MAX).values(until_ms=now_ms),
+    )
+    return sum(connection.execute(statement).rowcount for statement in stuck)
