@@ -1,5 +1,6 @@
 """Put hints on the queue: ids of rows that are worth a look."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 
 import redis
@@ -13,6 +14,10 @@ IDS_PER_MESSAGE_MAX = 256
 """What one message carries: as much as the endpoint commits at once, and as much as a worker makes one set of."""
 
 
+SILENT_SECONDS = 5.0
+"""A broker that did not answer in time is asked nothing for so long: who is to say 200 would wait for it each time."""
+
+
 class BrokerQueue:
     """The queue of a running service.
 
@@ -21,6 +26,7 @@ class BrokerQueue:
 
     def __init__(self, broker: RedisBroker) -> None:
         self.broker = broker
+        self._silent_until = 0.0
 
     def put_notifications(self, ids: Sequence[str]) -> None:
         """Hint at notifications to process. Raises `QueueUnavailable`."""
@@ -36,10 +42,15 @@ class BrokerQueue:
 
     def _put(self, actor: str, queue: str, ids: Collection[str]) -> None:
         each = list(ids)
+        if time.monotonic() < self._silent_until:
+            raise QueueUnavailable("silent")
         try:
             for start in range(0, len(each), IDS_PER_MESSAGE_MAX):
                 chunk = each[start : start + IDS_PER_MESSAGE_MAX]
                 said = {id_: ids[id_] for id_ in chunk} if isinstance(ids, Mapping) else chunk
                 self.broker.enqueue(Message(queue, actor, args=(said,), kwargs={}, options={}))
+        except redis.TimeoutError as error:
+            self._silent_until = time.monotonic() + SILENT_SECONDS
+            raise QueueUnavailable("silent") from error
         except redis.RedisError as error:
             raise QueueUnavailable(type(error).__name__) from error

@@ -1,6 +1,8 @@
 """Hints go out quickly, in handy portions, and a broker that is away is told apart from a mistake."""
 
 import json
+import socket
+import time
 from typing import Any
 
 import pytest
@@ -77,3 +79,20 @@ def test_absent_broker_is_no_mistake(tmp_path):
         queue.put_notifications(["ntf_1"])
 
     queue.close()
+
+
+def test_a_silent_broker_is_waited_for_once():
+    """Whoever hints next does not wait for a broker that has just not answered: a 200 must not, either."""
+    # Every commit of the door waited for four seconds, and under load the next one behind it.
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"redis://127.0.0.1:{server.getsockname()[1]}"
+        queue = BrokerQueue(make_broker(Settings(broker=Broker(url=url))))
+        with pytest.raises(QueueUnavailable):
+            queue.put_notifications(["ntf_1"])
+
+        began = time.monotonic()
+        with pytest.raises(QueueUnavailable):
+            queue.put_notifications(["ntf_2"])
+        assert time.monotonic() - began < 1.0
+
+        queue.close()
