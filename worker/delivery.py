@@ -2,9 +2,10 @@
 
 The outbox decides what is due and who may attempt it; here it is only attempted. Each subscriber has a lane with a few
 attempts in flight, a single one while it fails, none while it rests. Everything that waits at the same moment shares
-one transaction, a *turn*: it records the attempts that ended and claims the deliveries that begin. An attempt that was
-made and could not be recorded is made again when its claim lapses, with the same `webhook-id`: at least once, never not
-at all.
+one transaction, a *turn*: it records the attempts that ended and claims the deliveries that begin. A lane where
+something arrived late looks for more once it has worked off what it was hinted at: one hint is enough for whatever
+gathered while nobody could be hinted at. An attempt that was made and could not be recorded is made again when its
+claim lapses, with the same `webhook-id`: at least once, never not at all.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ from worker.signing import post_signed
 from worker.store import outbox
 from worker.store.attempts import Attempt, Recorded, record
 from worker.store.engine import StoreUnavailable
-from worker.store.outbox import Claim, Claimed
+from worker.store.outbox import Claim, Claimed, Owners
 from worker.store.postgresql import may_be_lost
 
 log = structlog.get_logger()
@@ -50,7 +51,8 @@ class Limits:
 
     Attributes:
         lane_in_flight: attempts at one subscriber at the same time.
-        lane_waiting: hints kept per subscriber; more are dropped, and the sweeper finds what they meant.
+        lane_waiting: hints kept per subscriber; more are dropped, and found by a lane that is late, or by the sweeper.
+        lane_more: how much a late lane looks for at once. Few: others may look for the same.
         in_flight: attempts at the same time in all.
         lane_rest_seconds: how long a lane keeps what waits while its subscriber rests. After longer rests the sweeper
             finds it again, in whichever process.
@@ -60,6 +62,7 @@ class Limits:
 
     lane_in_flight: int = 16
     lane_waiting: int = 10_000
+    lane_more: int = 64
     in_flight: int = 400
     lane_rest_seconds: float = 2.0
     grace_seconds: float = 5.0
@@ -74,12 +77,17 @@ class Lane:
     in_flight: int = 0
     failing: bool = False
     strange: bool = False
+    late: bool = False
     rests_until: float = 0.0
     alarm: asyncio.TimerHandle | None = None
 
     def free(self, limits: Limits) -> bool:
         """Tell whether an attempt may begin; a subscriber that fails is asked one thing at a time."""
         return self.in_flight < (1 if self.failing else limits.lane_in_flight)
+
+    def wants_more(self, now: float) -> bool:
+        """Tell whether to look for what nobody hints at: not of who fails or rests, for whom the sweeper is enough."""
+        return self.late and not self.waiting and not self.failing and self.rests_until <= now
 
     def rings(self, alarm: asyncio.TimerHandle | None) -> None:
         """Be looked at again when the rest is over, and not before."""
@@ -196,10 +204,11 @@ class Deliverer:
         while True:
             ended, self._ended = self._ended, []
             taken = self._take()
-            if not ended and not taken:
+            dry = self._dry()
+            if not ended and not taken and not dry:
                 return
             try:
-                recorded, claimed = await self._in_thread(self._turn, ended, list(taken))
+                recorded, claimed, more = await self._in_thread(self._turn, ended, list(taken), dry)
             except StoreUnavailable as error:
                 log.warning("deliver.store_unavailable", error=str(error), unrecorded=len(ended), waiting=len(taken))
                 self._ended[:0] = [replace(attempt, doubtful=True) for attempt in ended]
@@ -211,7 +220,7 @@ class Deliverer:
                 self._let_go(ended, taken, Claimed())
             else:
                 self._report(ended, recorded)
-                self._line_up(recorded.following)
+                self._line_up({**recorded.following, **more})
                 self._let_go(ended, taken, claimed)
                 if not self._closing:
                     self._begin(claimed.claims)
@@ -230,6 +239,14 @@ class Deliverer:
                 lane.in_flight += 1
                 taken[delivery] = subscriber
         return taken
+
+    def _dry(self) -> list[str]:
+        """List the lanes that want more. Each asks once for what arrived late, so that it never asks in a circle."""
+        now = self._runtime.clock()
+        dry = [] if self._closing else [one for one, lane in self._lanes.items() if lane.wants_more(now)]
+        for subscriber in dry:
+            self._lanes[subscriber].late = False
+        return dry
 
     def _put_back(self, taken: Mapping[str, str]) -> None:
         """Let deliveries wait again, before all others and in their order."""
@@ -293,6 +310,7 @@ class Deliverer:
         lane = self._lanes[claim.subscriber]
         lane.in_flight -= 1
         lane.failing = attempt.verdict.outcome != "delivered"
+        lane.late = lane.late or (claim.late and not lane.failing)
         if attempt.verdict.rest_seconds:
             self._rest(lane, self._runtime.clock() + attempt.verdict.rest_seconds)
         self._ended.append(attempt)
@@ -348,16 +366,20 @@ class Deliverer:
         with self._runtime.store.look() as connection:
             return outbox.owners(connection, ids)
 
-    def _turn(self, ended: Sequence[Attempt], wanted: Sequence[str]) -> tuple[Recorded, Claimed]:
+    def _turn(
+        self, ended: Sequence[Attempt], wanted: Sequence[str], dry: Iterable[str]
+    ) -> tuple[Recorded, Claimed, Owners]:
         now_ms = int(self._runtime.clock() * 1000)
 
-        def change(connection: Connection) -> tuple[Recorded, Claimed]:
+        def change(connection: Connection) -> tuple[Recorded, Claimed, Owners]:
             if not ended:
                 # Claims alone: a server that dies forgets them, and all that comes of it is another attempt.
                 may_be_lost(connection)
-            return record(connection, ended, now_ms), outbox.claim(
-                connection, wanted, now_ms, knows=self._keyring.knows
-            )
+            recorded = record(connection, ended, now_ms)
+            claimed = outbox.claim(connection, wanted, now_ms, knows=self._keyring.knows)
+            # Behind the claims, so that what was taken just now is not found.
+            most = self._limits.lane_more
+            return recorded, claimed, {id_: one for one in dry for id_ in outbox.due_of(connection, one, now_ms, most)}
 
         return self._runtime.store.change(change)
 

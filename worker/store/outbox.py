@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, and_, bindparam, exists, or_, select
+from sqlalchemy import Connection, Integer, and_, bindparam, exists, or_, select
 
 from handlers import ids as identify
 from handlers.outgoing import matches
@@ -30,6 +30,8 @@ LEASE_SLACK_MS = 15_000
 
 LEASE_MS_MAX = 60_000 + LEASE_SLACK_MS
 """No claim lasts longer: `config/settings.py: Subscriber.timeout_seconds` has that bound."""
+LATE_MS = 2_000
+"""What is due for so long was swept, or waited behind others: hints of what is to be told just now are faster."""
 
 Owners = Mapping[str, str]
 """Delivery → subscriber: whoever is hinted at deliveries with it need not ask whose they are."""
@@ -62,6 +64,14 @@ _address = (
     subscribers.c.rate_per_second,
     subscribers.c.not_before_ms,
     subscribers.c.failing_since_ms,
+)
+
+_longest_due = (
+    select(deliveries.c.id)
+    .select_from(_told)
+    .where(deliveries.c.subscriber == bindparam("subscriber"), _due)
+    .order_by(deliveries.c.next_attempt_ms)
+    .limit(bindparam("most", type_=Integer))
 )
 
 _LISTENING = """
@@ -99,6 +109,7 @@ class Claim:
     Attributes:
         origin: where its subscriber's secrets are: `config`, or `api` and sealed in `secrets` (`worker/keyring.py`).
         failing_since_ms: since when its subscriber has only failed; None: it does not.
+        late: it had been due for long, so there may be more of its subscriber that nobody hinted at.
     """
 
     id: str
@@ -118,6 +129,7 @@ class Claim:
     created_at_ms: int
     claimed_until_ms: int
     failing_since_ms: int | None
+    late: bool = False
 
     @property
     def customer(self) -> Customer | None:
@@ -214,17 +226,17 @@ def due(connection: Connection, now_ms: int, limit: int) -> list[str]:
     """
     enabled = select(subscribers.c.id).where(subscribers.c.state == "enabled", subscribers.c.not_before_ms <= now_ms)
     listening = connection.execute(enabled).scalars().all()
-    share = (
-        select(deliveries.c.id)
-        .select_from(_told)
-        .where(deliveries.c.subscriber == bindparam("subscriber"), _due)
-        .order_by(deliveries.c.next_attempt_ms, deliveries.c.created_at_ms)
-        .limit(max(1, limit // max(1, len(listening))))
-    )
+    share = max(1, limit // max(1, len(listening)))
     found: list[str] = []
     for subscriber in listening:
-        found += connection.execute(share, {"subscriber": subscriber, "now_ms": now_ms}).scalars()
+        found += due_of(connection, subscriber, now_ms, share)
     return found[:limit]
+
+
+def due_of(connection: Connection, subscriber: str, now_ms: int, limit: int) -> Sequence[str]:
+    """List a subscriber's deliveries to attempt now, the longest due first."""
+    asked = {"subscriber": subscriber, "now_ms": now_ms, "most": limit}
+    return connection.execute(_longest_due, asked).scalars().all()
 
 
 def owners(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
@@ -311,4 +323,5 @@ def _claim(row: Any, now_ms: int) -> Claim:
         created_at_ms=row.created_at_ms,
         claimed_until_ms=now_ms + lease_ms,
         failing_since_ms=row.failing_since_ms,
+        late=row.next_attempt_ms <= now_ms - LATE_MS,
     )
