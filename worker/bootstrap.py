@@ -10,7 +10,7 @@ from config.settings import Settings
 from worker.broker import make_broker
 from worker.keyring import sealed_anew
 from worker.lookups import Lookups
-from worker.metrics import Metrics
+from worker.metrics import Metrics, begin_at_zero, share_counts
 from worker.queue import BrokerQueue
 from worker.runtime import Runtime
 from worker.sealing import Sealer
@@ -25,7 +25,9 @@ def build(settings: Settings, *, broker: RedisBroker | None = None) -> Runtime:
         settings: settled ones.
         broker: a worker's own, which also consumes; None: one that only puts.
     """
+    share_counts()
     metrics = Metrics(CollectorRegistry())
+    begin_at_zero(metrics, settings)
     return Runtime(
         settings=settings,
         store=Store(settings.store.url, settings.store),

@@ -13,7 +13,6 @@ import structlog
 from handlers.revise import Origin, revise
 from schemas.entry import Entry
 from schemas.resources import Event
-from worker.metrics import Metrics
 from worker.runtime import Runtime
 from worker.store.inbox import Claimed, Outcome
 from worker.understand import Understood, Verdict
@@ -95,13 +94,10 @@ def outcome(runtime: Runtime, each: Decided, now: float) -> Outcome:
     """Write down what became of it, and when it is tried again if it has not come to its end."""
     row, verdict, settings = each.tied.understood.row, each.verdict, runtime.settings
     attempts = row.attempts + 1
-    # What was asked for again and again has not failed so often.
-    extra = settings.lookups.max_attempts if PARTLY in each.tied.stations else 0
-    dead = verdict.error is not None and attempts >= settings.work.max_attempts + extra
     retry_at = verdict.retry_at or now + settings.work.sweep_after_seconds * 2 ** min(attempts, 10)
     return Outcome(
         id=row.id,
-        status="dead" if dead else verdict.status,
+        status="dead" if _is_dead(runtime, each) else verdict.status,
         reason=_reason(verdict),
         detail=verdict.detail,
         attempts=attempts,
@@ -113,12 +109,21 @@ def outcome(runtime: Runtime, each: Decided, now: float) -> Outcome:
 def report(runtime: Runtime, decided: Sequence[Decided]) -> None:
     """Count a set that was committed just now, and write the canonical line of each of its notifications."""
     now = runtime.clock()
-    _count(runtime.metrics, decided, now)
+    _count(runtime, decided, now)
     for each in decided:
         _write_line(each, now)
 
 
-def _count(metrics: Metrics, decided: Sequence[Decided], now: float) -> None:
+def _is_dead(runtime: Runtime, each: Decided) -> bool:
+    """Tell whether it failed so often that nobody tries again."""
+    settings = runtime.settings
+    # What was asked for again and again has not failed so often.
+    extra = settings.lookups.max_attempts if PARTLY in each.tied.stations else 0
+    attempts = each.tied.understood.row.attempts + 1
+    return each.verdict.error is not None and attempts >= settings.work.max_attempts + extra
+
+
+def _count(runtime: Runtime, decided: Sequence[Decided], now: float) -> None:
     """Count each, and time it until now: to what counts and times them a set is one call for each platform."""
     ends: Counter[tuple[str, str]] = Counter()
     took: defaultdict[str, list[float]] = defaultdict(list)
@@ -126,11 +131,12 @@ def _count(metrics: Metrics, decided: Sequence[Decided], now: float) -> None:
     for each in decided:
         understood = each.tied.understood
         row = understood.row
-        ends[row.platform, _status(each.verdict)] += 1
+        ends[row.platform, "dead" if _is_dead(runtime, each) else _status(each.verdict)] += 1
         # A clock that was set back in between took no time, not less than none.
         took[row.platform].append(max(0.0, now - understood.picked_at))
         if PARTLY not in each.tied.stations:  # else it took effect long ago
             waited[row.platform].append(max(0.0, now - row.received_at_ms / 1000))
+    metrics = runtime.metrics
     for labels, count in ends.items():
         metrics.processed.labels(*labels).inc(count)
     for platform, seconds in took.items():

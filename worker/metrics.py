@@ -5,21 +5,42 @@ how much waits there, is asked of them at scrape time: `worker/web/scrape.py`. L
 and from closed vocabularies, never from what a stranger sent, so their number is bounded.
 
 Processes of one host share their counts through `PROMETHEUS_MULTIPROC_DIR`
-(https://prometheus.github.io/client_python/multiprocess/), which is set before they start. What a process counted stays
-when it ends; what it had open does not.
+(https://prometheus.github.io/client_python/multiprocess/), which is set before they start. Each counts in files under
+its own name there. A worker that is restarted has the name of the one that died, so it counts on where that ended:
+nothing that was counted is lost or goes back, and however often a worker dies, no file is added. Named by number, as
+the library does it, each death would leave two more files for every scrape to read. What a process counted stays when
+it ends; what it had open does not.
 """
 
 import collections
+import itertools
 import os
+import socket
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Final, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, values
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from config.settings import Settings
+from handlers.announce import ENTITLEMENT_CHANGES
+from handlers.platforms import PLATFORMS
+
+DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+"""Where processes share their counts: the client library's own switch, read by it at import."""
+NAME = "PROMETHEUS_MULTIPROC_NAME"
+"""Under which name a process counts there; its supervisor says."""
+
+RECEIVED = ("accepted", "duplicate", "malformed", "unauthentic", "wrong_app", "too_large", "unavailable")
+PROCESSED = ("processed", "ignored", "quarantined", "dead", "failed", "looking_up")
+ATTEMPTED = ("delivered", "failed", "dead")
+DISABLED = ("gone", "long_failure")
+"""The closed vocabularies that begin at zero. A dashboard sees the first of a kind only if it saw none before."""
 
 UNKNOWN = "unknown"
 """The label of a platform or app that nobody configured."""
@@ -40,7 +61,7 @@ CHILDREN_KEPT = 1024
 """More than there are of platforms, apps and outcomes; whatever is forgotten is found again."""
 
 LIVE: Final = "livesum"
-"""How the client library calls the sum over processes that run; its files are `gauge_livesum_<pid>.db`."""
+"""How the client library calls the sum over processes that run; its files are `gauge_livesum_<name>.db`."""
 
 M = TypeVar("M", Counter, Histogram)
 
@@ -122,17 +143,51 @@ def child(metric: M, *labels: str) -> M:
     return metric.labels(*labels)
 
 
+def begin_at_zero(metrics: Metrics, settings: Settings) -> None:
+    """Show what may be counted before it is: a rate sees a step from 0 to 1, and nothing of a series that begins at 1.
+
+    https://prometheus.io/docs/practices/instrumentation/#avoid-missing-metrics
+    """
+    on = [(name, app) for app, one in settings.apps.items() for name in PLATFORMS if one.platform(name) is not None]
+    for (platform, app), outcome in itertools.product(on, RECEIVED):
+        metrics.notifications.labels(platform, app, outcome)
+    for platform, status in itertools.product(dict.fromkeys(name for name, _ in on), PROCESSED):
+        metrics.processed.labels(platform, status)
+    for change in dict.fromkeys(ENTITLEMENT_CHANGES.values()):
+        metrics.entitlement_changes.labels(f"entitlement.{change}")
+    for outcome in ATTEMPTED:
+        metrics.deliveries.labels(outcome)
+    for reason in DISABLED:
+        metrics.subscribers_disabled.labels(reason)
+
+
+def share_counts() -> None:
+    """Count under this process's name where processes share. Call it before the first metric is made.
+
+    Without a supervisor the name is that of the host and the process: containers that share a directory are all
+    number 1. A name instead of a number is the library's own door: `MultiProcessValue(process_identifier=…)`.
+    """
+    if os.environ.get(DIRECTORY):
+        name = os.environ.get(NAME) or own_name()
+        values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]  # untyped there
+
+
+def own_name() -> str:
+    """Name this process among all that may share a directory."""
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
 def shared_registry(own: CollectorRegistry) -> CollectorRegistry:
     """Give the registry to scrape: that of all processes of this host where they share, else `own`.
 
-    The variable is the client library's own switch, read by it at import. One registry per scrape is its advice.
+    One registry per scrape is the library's advice.
     """
-    directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    directory = os.environ.get(DIRECTORY)
     if not directory:
         return own
     _forget_what_ended(Path(directory))
     registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # its constructor carries no annotations
+    registry.register(_Shared(Path(directory)))
     return registry
 
 
@@ -140,9 +195,11 @@ def _forget_what_ended(directory: Path) -> None:
     """Remove what processes had open that run no more, however they ended.
 
     The library leaves that to a parent that hears of each end (`mark_process_dead`); not every process has one here.
+    One that counts under a name begins anew there once it is restarted.
     """
-    for open_then in directory.glob(f"gauge_{LIVE}_*.db"):
-        pid = open_then.stem.rpartition("_")[2]
+    ours = f"gauge_{LIVE}_{socket.gethostname()}-"
+    for open_then in directory.glob(f"{ours}*.db"):
+        pid = open_then.stem.removeprefix(ours)
         if pid.isdecimal() and not _runs(int(pid)):
             open_then.unlink(missing_ok=True)
 
@@ -155,3 +212,16 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+class _Shared(Collector):
+    """Add up what processes counted in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def collect(self) -> Iterable[Metric]:
+        """Read every file but those that were made a moment ago and hold nothing yet, over which the library trips."""
+        files = [str(file) for file in self._directory.glob("*.db") if file.stat().st_size]
+        found: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]  # untyped there
+        return found

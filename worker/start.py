@@ -5,6 +5,7 @@ A supervisor starts nothing before this is imported, so nothing is imported here
 
 import os
 import shutil
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from worker.valkey import EmbeddedValkey, socket_url
 
 EMBEDDED = "embedded"
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
+METRICS_NAME = "PROMETHEUS_MULTIPROC_NAME"
+"""As in `worker/metrics.py`, which a supervisor has no use for."""
 
 
 class NotReady(Exception):
@@ -85,13 +88,21 @@ def everything(settings: Settings, config: Path | None, data_dir: Path, *, log: 
     """
     same = same_installation(config, data_dir)
     environment = shared_metrics(data_dir / "metrics")
-    children: list[Child] = [Verb("serve", ("serve", *same), stage=2, environment=environment, log=log)]
+    children: list[Child] = [_named("serve", ("serve", *same), 2, environment, log)]
     for number in range(1, settings.work.processes + 1):
         arguments = ("work", *same, "--processes", "1")
-        children.append(Verb(f"work-{number}", arguments, stage=1, environment=environment, log=log))
+        children.append(_named(f"work-{number}", arguments, 1, environment, log))
     if settings.broker.url == socket_url(data_dir):
         children.append(EmbeddedValkey(data_dir))
     return children
+
+
+def _named(
+    name: str, arguments: tuple[str, ...], stage: int, environment: Mapping[str, str], log: Path | None = None
+) -> Verb:
+    """Make a child that counts under its own name, as whoever follows it does."""
+    name_there = f"{socket.gethostname()}-{os.getpid()}-{name}"
+    return Verb(name, arguments, stage=stage, environment={**environment, METRICS_NAME: name_there}, log=log)
 
 
 def same_installation(config: Path | None, data_dir: Path) -> tuple[str, ...]:
@@ -120,6 +131,6 @@ def supervise_verbs(verb: str, arguments: tuple[str, ...], count: int, *, data_d
     """
     line = Control(control)
     environment = shared_metrics(data_dir / f"metrics-{verb}")
-    children = [Verb(f"{verb}-{number}", arguments, stage=1, environment=environment) for number in range(1, count + 1)]
+    children = [_named(f"{verb}-{number}", arguments, 1, environment) for number in range(1, count + 1)]
     line.stop_with_parent()
     return Supervisor(children, on_ready=lambda facts: line.ready(**next(iter(facts.values())))).run()
