@@ -14,9 +14,10 @@ Keys of Dramatiq, only ever read here and only to count (legend: dramatiq/broker
 - `clawback:<queue>.msgs`: hash of id → message, of all that are ready or in flight
 - `clawback:<queue>.DQ.msgs`: the same for delayed messages
 - `clawback:<queue>.XQ`: sorted set of dead-lettered ids; Dramatiq drops them after seven days
+- `clawback:__heartbeats__`: sorted set of the ids of consumers
+- `clawback:__acks__.<consumer>.<queue>`: set of message ids that it holds
 """
 
-import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,6 +56,25 @@ HEARTBEAT_TIMEOUT_MS = 15_000
 maintenance on one command in 1,000, brought back none of three messages within 460 s on an idle system."""
 MAINTENANCE_PER_MILLION = 100_000
 """One command in ten of a worker looks for dead consumers: about 20 s until their messages are back."""
+OLDEST = """
+local oldest
+local function look(id)
+    local message = redis.call("hget", KEYS[1] .. ".msgs", id)
+    local sent = message and string.match(message, '.*"message_timestamp":%s*(%d+)')
+    oldest = sent and math.min(oldest or math.huge, tonumber(sent)) or oldest
+end
+local first = redis.call("lindex", KEYS[1], 0)
+if first then look(first) end
+for _, consumer in ipairs(redis.call("zrange", KEYS[2], 0, -1)) do
+    local held = redis.call("smembers", ARGV[1] .. "." .. consumer .. "." .. ARGV[2])
+    for _, id in ipairs(held) do look(id) end
+end
+return oldest or 0
+"""
+"""When the oldest message was sent, in Unix milliseconds, of the next one and of all that consumers hold; 0: none.
+
+Asked on the server, as messages are long and only a number of each is wanted. Consumers hold at most a few dozen each.
+"""
 TIME_LIMIT_MS = 120_000
 """Interrupts an actor that loops; a set of rows takes milliseconds, a delivery at most its subscriber's time-out."""
 
@@ -91,27 +111,27 @@ def connect(url: str) -> redis.Redis:
 
 
 def queue_depths(broker: RedisBroker, now: float) -> tuple[QueueDepth, ...]:
-    """Count what waits in each queue, in one round trip (and a second for the age of the oldest).
+    """Count what waits in each queue, and tell how old it is, in one round trip.
 
     Raises:
         redis.RedisError: the broker is away.
     """
     client: Any = broker.client
+    hearts, acks = f"{broker.namespace}:__heartbeats__", f"{broker.namespace}:__acks__"
     with client.pipeline(transaction=False) as pipe:
         for name in QUEUES:
             full = f"{broker.namespace}:{name}"
-            pipe.llen(full).hlen(f"{full}.msgs").hlen(f"{full}.DQ.msgs").zcard(f"{full}.XQ").lindex(full, 0)
+            pipe.llen(full).hlen(f"{full}.msgs").hlen(f"{full}.DQ.msgs").zcard(f"{full}.XQ")
+            pipe.eval(OLDEST, 2, full, hearts, acks, name)
         counts = pipe.execute()
-    return tuple(_depth(broker, name, counts[5 * i : 5 * i + 5], now) for i, name in enumerate(QUEUES))
+    return tuple(_depth(name, counts[5 * i : 5 * i + 5], now) for i, name in enumerate(QUEUES))
 
 
-def _depth(broker: RedisBroker, name: str, counts: list[Any], now: float) -> QueueDepth:
-    ready, known, delayed, dead, first = counts
+def _depth(name: str, counts: list[int], now: float) -> QueueDepth:
+    ready, known, delayed, dead, oldest_ms = counts
     # A message stays in the hash until it is acknowledged: what is there and not in the list is being worked on.
     states = {"ready": ready, "delayed": delayed, "in_flight": max(0, known - ready), "dead": dead}
-    data: Any = broker.client.hget(f"{broker.namespace}:{name}.msgs", first) if first else None
-    sent = json.loads(data)["message_timestamp"] / 1000 if data else now
-    return QueueDepth(name, states, max(0.0, now - sent))
+    return QueueDepth(name, states, max(0.0, now - oldest_ms / 1000) if oldest_ms else 0.0)
 
 
 def _middleware() -> list[Middleware]:

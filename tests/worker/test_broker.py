@@ -178,6 +178,28 @@ def test_depths_tell_every_state(on_valkey, hints):
     assert taken is not None
 
 
+def test_a_message_that_is_worked_on_ages_too(on_valkey, hints):
+    """The age is that of the oldest message, whether it waits or a worker holds it, and ends with the last one."""
+    hints.put_notifications(["ntf_1"])
+    consumer = hints.broker.consume(NOTIFICATIONS, prefetch=2)
+    taken = next(consumer)
+    sent = taken.message_timestamp / 1000
+    while time.time() < sent + 0.05:
+        time.sleep(0.005)
+    hints.put_notifications(["ntf_2"])
+
+    assert 60 == pytest.approx(oldest(hints, sent + 60), abs=0.002)
+    consumer.ack(taken)
+    assert 59 < oldest(hints, sent + 60) < 59.96
+    consumer.ack(next(consumer))
+    assert 0 == oldest(hints, sent + 60)
+
+
+def oldest(hints: BrokerQueue, now: float) -> float:
+    """Read the age of the oldest message about notifications."""
+    return queue_depths(hints.broker, now)[0].oldest_seconds
+
+
 def test_dead_worker_gives_its_messages_back(on_valkey, hints):
     """What a dead process held comes back to the queue for another."""
     hints.put_notifications(["ntf_1"])
