@@ -20,6 +20,7 @@ from worker.store import deliveries as told
 from worker.store import feed, outbox, retention, tables, timeline
 from worker.store import inbox as inboxes
 from worker.store.engine import Store
+from worker.store.gauges import read_gauges
 
 ROWS = 20_000
 GROWING = (
@@ -146,6 +147,18 @@ def test_what_is_old_is_found_by_indexes(at: Desk):
 
 def _attempt_of(delivery: str) -> dict[str, Any]:
     return {"delivery": delivery, "attempted_at_ms": 1, "duration_ms": 1.0}
+
+
+def test_a_scrape_reads_no_table_from_end_to_end(at: Desk):
+    """Every gauge comes from an index, as it is asked every few seconds by each host that is scraped."""
+    fill(at.store)
+    plans = Plans()
+    plans.watch(at.store)
+    with at.store.read() as connection:
+        read_gauges(connection, [("acme", "stripe"), ("old-1", "old-1")])
+
+    assert len(plans.found) > 6
+    assert [] == plans.scans()
 
 
 def test_a_set_is_found_without_reading_the_backlog(at: Desk):

@@ -3,6 +3,7 @@
 Doubles: the queue, which remembers what it was given; the network, which is not there; the clock, which stands.
 """
 
+import threading
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,10 +36,16 @@ TOPIC = "arn:aws:sns:us-east-1:123456789012:acme"
 
 @dataclass
 class Queue:
-    """A queue that remembers. `away`: the broker is not there."""
+    """A queue that remembers. `away`: the broker is not there. `hangs`, cleared: it does not answer until it is set."""
 
     put: list[str] = field(default_factory=list)
     away: bool = False
+    hangs: threading.Event = field(default_factory=threading.Event)
+    asked: int = 0
+
+    def __post_init__(self) -> None:
+        """Answer at once."""
+        self.hangs.set()
 
     def put_notifications(self, ids: Sequence[str]) -> None:
         """Remember the hint."""
@@ -52,6 +59,8 @@ class Queue:
 
     def depths(self) -> tuple[QueueDepth, ...]:
         """Say what waits."""
+        self.asked += 1
+        self.hangs.wait()
         if self.away:
             raise QueueUnavailable
         return (QueueDepth("notifications", {"ready": len(self.put), "in_flight": 0}, 1.5),)

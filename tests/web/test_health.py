@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from tests.store.later import at_9999
@@ -105,6 +107,58 @@ async def test_a_scrape_survives_what_is_away(service: Service) -> None:
 
     assert 1 == samples['clawback_notifications_total{app="acme",outcome="unauthentic",platform="stripe"}']
     assert not [name for name in samples if name.startswith(("clawback_inbox", "clawback_queue"))]
+
+
+async def test_a_scrape_tells_what_is_away(service: Service) -> None:
+    """Whether store and broker could be asked is a sample of its own, which is there when nothing else is."""
+    assert {"store": 1, "broker": 1} == _reachable(await _scrape(service))
+    service.queue.away = True
+
+    assert {"store": 1, "broker": 0} == _reachable(await _scrape(service))
+
+
+def _reachable(samples: dict[str, float]) -> dict[str, float]:
+    return {part: samples[f'clawback_reachable{{part="{part}"}}'] for part in ("store", "broker")}
+
+
+async def test_a_scrape_waits_for_nobody_for_long(service: Service) -> None:
+    """While the broker hangs, scrapes answer with all the rest within their time, and keep one thread and not all."""
+    service.queue.hangs.clear()
+    try:
+        both = await asyncio.gather(_scrape(service), _scrape(service))
+        asked = service.queue.asked
+        assert [{"store": 1, "broker": 0}] * 2 == [_reachable(samples) for samples in both]
+        assert [0, 0] == [samples["clawback_inbox_pending"] for samples in both]
+    finally:
+        service.queue.hangs.set()
+
+    assert 1 == asked
+    assert {"store": 1, "broker": 1} == _reachable(await _scrape(service))
+
+
+async def test_subscribers_are_told_apart(service: Service) -> None:
+    """Each subscriber has its backlog, also an empty one, and says for how long it fails or why it is told no more."""
+    columns = 'id, app, url, secrets, types, "order", allow_private, timeout_seconds, state, reason, origin, created_at'
+    with service.store.write() as connection:
+        for id_, state, reason, since in (
+            ("sub_well", "enabled", "NULL", "NULL"),
+            ("sub_fails", "enabled", "NULL", str((seed.NOW - 90) * 1000)),
+            ("sub_gone", "disabled", "'gone'", "NULL"),
+        ):
+            values = f"'{id_}', 'acme', '{id_}', '[]', '[]', 'none', 0, 1, '{state}', {reason}, 'api', 0, {since}"
+            connection.exec_driver_sql(f"INSERT INTO subscribers ({columns}, failing_since_ms) VALUES ({values})")  # noqa: S608 - a test's own words
+
+    samples = await _scrape(service)
+
+    found = {name: value for name, value in samples.items() if name.startswith("clawback_subscriber_")}
+    assert {
+        'clawback_subscriber_backlog{subscriber="sub_fails"}': 0,
+        'clawback_subscriber_backlog{subscriber="sub_gone"}': 0,
+        'clawback_subscriber_backlog{subscriber="sub_well"}': 0,
+        'clawback_subscriber_failing_seconds{subscriber="sub_fails"}': 90,
+        'clawback_subscriber_failing_seconds{subscriber="sub_well"}': 0,
+        'clawback_subscriber_disabled{reason="gone",subscriber="sub_gone"}': 1,
+    } == found
 
 
 async def test_a_stranger_cannot_grow_the_metrics(service: Service) -> None:

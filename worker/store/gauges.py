@@ -8,10 +8,24 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from schemas.resources import RefundStatus
 from worker.store.inbox import LOOKING_UP
-from worker.store.tables import ACCEPTED, DEAD, PENDING, QUARANTINED, deliveries, notifications, refunds
+from worker.store.tables import ACCEPTED, DEAD, PENDING, QUARANTINED, deliveries, notifications, refunds, subscribers
 
 TAKEN_OR_ASKED: Final[tuple[RefundStatus, ...]] = ("to_issue", "pending", "requires_action", "succeeded")
 """Refunds of which somebody should know whose they are: the money is gone, on its way, or asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a subscriber stands.
+
+    Attributes:
+        disabled_by: the reason why it is told no more; None: it is told.
+        failing_since_ms: since when everything that was tried failed; None: the last attempt arrived.
+    """
+
+    id: str
+    disabled_by: str | None
+    failing_since_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +34,7 @@ class Gauges:
 
     Attributes:
         inbox_oldest_ms: when the oldest notification that is not finished came; None: all are.
+        looking_up: notifications that took effect, and wait for an answer of a platform's API.
         refunds_unmatched: refunds of purchases of which nobody knows whose they are.
         subscriber_backlog: subscriber → deliveries that have not arrived.
         newest_ms: (app, platform) → when the last authentic notification came; absent: never.
@@ -27,10 +42,12 @@ class Gauges:
 
     inbox_pending: int
     inbox_oldest_ms: int | None
+    looking_up: int
     quarantined: int
     dead: int
     refunds_unmatched: int
     subscriber_backlog: dict[str, int]
+    subscribers: tuple[Standing, ...]
     newest_ms: dict[tuple[str, str], int]
 
 
@@ -41,14 +58,16 @@ def read_gauges(connection: Connection, sources: Iterable[tuple[str, str]]) -> G
         connection: a transaction.
         sources: the pairs of app and platform that are configured.
     """
-    pending, oldest = _inbox(connection)
+    pending, oldest, looking_up = _inbox(connection)
     return Gauges(
         inbox_pending=pending,
         inbox_oldest_ms=oldest,
+        looking_up=looking_up,
         quarantined=_count(connection, QUARANTINED),
         dead=_count(connection, DEAD),
         refunds_unmatched=_unmatched(connection),
         subscriber_backlog=_backlog(connection),
+        subscribers=_standing(connection),
         newest_ms=_newest(connection, sources),
     )
 
@@ -58,13 +77,14 @@ def inbox_oldest_ms(connection: Connection) -> int | None:
     return _inbox(connection)[1]
 
 
-def _inbox(connection: Connection) -> tuple[int, int | None]:
+def _inbox(connection: Connection) -> tuple[int, int | None, int]:
     c = notifications.c
     # What waits for an answer of a platform's API has taken effect: it is late for nobody.
     in_effect = c.reason.is_not(None) & c.reason.startswith(LOOKING_UP, autoescape=True)
-    statement = select(func.count(), func.min(c.received_at_ms)).where(c.status == ACCEPTED, ~in_effect)
-    pending, oldest = connection.execute(statement).one()
-    return pending, oldest
+    late = func.count().filter(~in_effect), func.min(c.received_at_ms).filter(~in_effect)
+    statement = select(*late, func.count().filter(in_effect)).where(c.status == ACCEPTED)
+    pending, oldest, looking_up = connection.execute(statement).one()
+    return pending, oldest, looking_up
 
 
 def _count(connection: Connection, status: ColumnElement[str]) -> int:
@@ -82,6 +102,15 @@ def _backlog(connection: Connection) -> dict[str, int]:
     c = deliveries.c
     statement = select(c.subscriber, func.count().label("waiting")).where(c.status == PENDING).group_by(c.subscriber)
     return {row.subscriber: row.waiting for row in connection.execute(statement)}
+
+
+def _standing(connection: Connection) -> tuple[Standing, ...]:
+    c = subscribers.c
+    statement = select(c.id, c.state, c.reason, c.failing_since_ms).order_by(c.id)
+    return tuple(
+        Standing(row.id, (row.reason or "") if row.state == "disabled" else None, row.failing_since_ms)
+        for row in connection.execute(statement)
+    )
 
 
 def _newest(connection: Connection, sources: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:

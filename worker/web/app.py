@@ -122,6 +122,7 @@ def _application(runtime: Runtime) -> web.Application:
 
 def _administer(app: web.Application, depths: scrape.Depths) -> None:
     app[scrape.DEPTHS] = depths
+    app[scrape.READING] = {}
     app.cleanup_ctx.append(events.watching)
     app.cleanup_ctx.append(stream.streaming)
     app.cleanup_ctx.append(admission.resolving)

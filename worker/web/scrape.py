@@ -1,6 +1,13 @@
-"""`/metrics`: what stations counted, and what is true of store and broker at this moment."""
+"""`/metrics`: what stations counted, and what is true of store and broker at this moment.
 
+The counts are this host's; the rest is the same wherever it is asked, so of several hosts' answers one takes the `max`
+and never the sum. A store that hangs costs its own part alone: what was counted is told in time.
+"""
+
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 from aiohttp import web
@@ -18,68 +25,116 @@ from worker.web.routes import Answer, Route
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
+READ_SECONDS_MAX = 4.0
+"""What takes longer is absent. Prometheus gives up after ten seconds, and would miss what was counted as well."""
+
 Depths = Callable[[], Sequence[QueueDepth]]
 """Asks the broker what its queues hold; raises whatever its client raises when it is away."""
 
 DEPTHS: web.AppKey[Depths] = web.AppKey("depths")
+READING: web.AppKey[dict[str, asyncio.Future[Any]]] = web.AppKey("reading")
+"""Part → its reading under way: one that hangs is waited for by every scrape, and keeps one thread and not all."""
 
 
 class State(Collector):
-    """Ask store and broker. What cannot be asked is absent, which an alert can tell from zero."""
+    """What was read of store and broker. What could not be asked is absent, which an alert can tell from zero."""
 
-    def __init__(self, runtime: Runtime, depths: Depths) -> None:
-        self._runtime = runtime
+    def __init__(self, gauges: Gauges | None, depths: Sequence[QueueDepth] | None, now: float) -> None:
+        self._gauges = gauges
         self._depths = depths
+        self._now = now
 
     def collect(self) -> Iterator[Metric]:
-        """Read every gauge, once."""
-        try:
-            yield from _of_the_store(self._read(), self._runtime.clock())
-        except Exception as error:  # noqa: BLE001 - a scrape shows what is left to see
-            log.warning("scrape.failed", part="store", error=type(error).__name__)
-        try:
-            yield from _of_the_broker(self._depths())
-        except Exception as error:  # noqa: BLE001 - as above
-            log.warning("scrape.failed", part="broker", error=type(error).__name__)
-
-    def _read(self) -> Gauges:
-        sources = [
-            (name, platform)
-            for name, app in self._runtime.settings.apps.items()
-            for platform in PLATFORMS
-            if app.platform(platform) is not None
-        ]
-        with self._runtime.store.read() as connection:
-            return read_gauges(connection, sources)
+        """Give every gauge."""
+        reachable = _labeled("reachable", "Whether this host could ask it just now", ["part"])
+        reachable.add_metric(["store"], self._gauges is not None)
+        reachable.add_metric(["broker"], self._depths is not None)
+        yield reachable
+        if self._gauges is not None:
+            yield from _of_the_store(self._gauges, self._now)
+            yield from _of_subscribers(self._gauges, self._now)
+        if self._depths is not None:
+            yield from _of_the_broker(self._depths)
 
 
 async def scrape(request: web.Request, _: Anything) -> web.Response:
     """Answer a scrape in the text format of Prometheus."""
-    state = State(request.config_dict[RUNTIME], request.config_dict[DEPTHS])
-    body = await in_thread(request, _render, request.config_dict[RUNTIME], state)
+    runtime = request.config_dict[RUNTIME]
+    gauges, depths = await asyncio.gather(
+        _in_time(request, "store", partial(_read, runtime)), _in_time(request, "broker", request.config_dict[DEPTHS])
+    )
+    return await _answered(request, State(gauges, depths, runtime.clock()))
+
+
+async def scrape_counts(request: web.Request, _: Anything) -> web.Response:
+    """Answer with what was counted alone: for workers, since each endpoint tells of store and broker."""
+    return await _answered(request)
+
+
+async def _in_time(request: web.Request, part: str, read: Callable[[], T]) -> T | None:
+    """Read a part within its time; None: it is away, or takes longer."""
+    reading = request.config_dict[READING]
+    if part not in reading:
+        reading[part] = asyncio.ensure_future(in_thread(request, read))
+        reading[part].add_done_callback(lambda _: reading.pop(part))
+    try:
+        async with asyncio.timeout(READ_SECONDS_MAX):
+            found: T = await asyncio.shield(reading[part])
+    except Exception as error:  # noqa: BLE001 - a scrape shows what is left to see
+        log.warning("scrape.failed", part=part, error=type(error).__name__)
+        return None
+    return found
+
+
+async def _answered(request: web.Request, *more: Collector) -> web.Response:
+    body = await in_thread(request, _render, request.config_dict[RUNTIME], more)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-def _render(runtime: Runtime, state: State) -> bytes:
+def _read(runtime: Runtime) -> Gauges:
+    sources = [
+        (name, platform)
+        for name, app in runtime.settings.apps.items()
+        for platform in PLATFORMS
+        if app.platform(platform) is not None
+    ]
+    with runtime.store.read() as connection:
+        return read_gauges(connection, sources)
+
+
+def _render(runtime: Runtime, more: Iterable[Collector]) -> bytes:
     now = CollectorRegistry()
-    now.register(state)
+    for collector in more:
+        now.register(collector)
     return generate_latest(shared_registry(runtime.metrics.registry)) + generate_latest(now)
 
 
 def _of_the_store(gauges: Gauges, now: float) -> Iterable[Metric]:
     yield _gauge("inbox_pending", "Notifications accepted and not finished", gauges.inbox_pending)
     yield _gauge("inbox_oldest_seconds", "Age of the oldest of them", _age(gauges.inbox_oldest_ms, now))
+    yield _gauge("looking_up", "Notifications in effect that wait for a platform's API", gauges.looking_up)
     yield _gauge("quarantined", "Notifications that were not understood", gauges.quarantined)
     yield _gauge("dead", "Notifications that failed too often", gauges.dead)
     yield _gauge("refunds_unmatched", "Refunds of which nobody knows whose they are", gauges.refunds_unmatched)
-    backlog = _labeled("subscriber_backlog", "Deliveries that have not arrived", ["subscriber"])
-    for subscriber, waiting in sorted(gauges.subscriber_backlog.items()):
-        backlog.add_metric([subscriber], waiting)
-    yield backlog
     age = _labeled("platform_age_seconds", "Time since the last authentic notification", ["platform", "app"])
     for (app, platform), newest_ms in sorted(gauges.newest_ms.items()):
         age.add_metric([platform, app], _age(newest_ms, now))
     yield age
+
+
+def _of_subscribers(gauges: Gauges, now: float) -> Iterable[Metric]:
+    backlog = _labeled("subscriber_backlog", "Deliveries that have not arrived", ["subscriber"])
+    failing = _labeled("subscriber_failing_seconds", "Time since nothing arrives; 0: it does", ["subscriber"])
+    disabled = _labeled("subscriber_disabled", "Told no more, by the reason", ["subscriber", "reason"])
+    for one in gauges.subscribers:
+        backlog.add_metric([one.id], gauges.subscriber_backlog.get(one.id, 0))
+        if one.disabled_by is None:
+            failing.add_metric([one.id], _age(one.failing_since_ms, now))
+        else:
+            disabled.add_metric([one.id, one.disabled_by], 1)
+    yield from (backlog, failing, disabled)
 
 
 def _of_the_broker(depths: Iterable[QueueDepth]) -> Iterable[Metric]:
