@@ -107,6 +107,8 @@ class Work(Section):
     """An accepted notification that nobody finished for this long is put on the queue again."""
     max_attempts: int = Field(default=8, ge=1)
     """A notification that failed so often is dead: kept, visible, replayable."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Where `clawback work` answers `/metrics`, `/healthz` and `/readyz`, at the host of [server]; 0: nowhere."""
 
 
 class Lookups(Section):

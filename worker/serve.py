@@ -24,15 +24,13 @@ from worker.inbox import Inbox
 from worker.loops import new_loop
 from worker.metrics import QueueDepth
 from worker.runtime import Runtime
-from worker.start import NotReady
 from worker.trust import Trust
 from worker.web.app import create_admin_app, create_app, make_runner
+from worker.web.site import listen
 
 log = structlog.get_logger()
 
 FILES_MAX = 131_072
-BACKLOG = 1024
-"""Connections that may wait to be taken; the kernel caps it at net.core.somaxconn."""
 
 
 def serve(settings: Settings, control: Control, *, share_port: bool = False) -> None:
@@ -66,9 +64,10 @@ async def _serve(settings: Settings, control: Control, *, share_port: bool) -> N
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with _opened(settings) as (public, admin):
         server = settings.server
-        addresses = {"url": await _listen(public, server.host, server.port, share_port=share_port)}
+        address = partial(listen, share_port=share_port, keys="[server] host and port")
+        addresses = {"url": await address(public, server.host, server.port)}
         if admin is not None:
-            addresses["admin_url"] = await _listen(admin, server.host, server.admin_port, share_port=share_port)
+            addresses["admin_url"] = await address(admin, server.host, server.admin_port)
         garbage.leave_out_what_is_there()
         garbage.look_as_usual()
         control.stop_with_parent()
@@ -107,16 +106,3 @@ def _open_inbox(runtime: Runtime) -> Inbox:
 
 def _depths(runtime: Runtime, broker: RedisBroker) -> Sequence[QueueDepth]:
     return queue_depths(broker, runtime.clock())
-
-
-async def _listen(runner: web.AppRunner, host: str, port: int, *, share_port: bool) -> str:
-    """Listen, and write the address as one that this machine can open."""
-    site = web.TCPSite(runner, host, port, backlog=BACKLOG, reuse_port=share_port or None)
-    try:
-        await site.start()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise NotReady(f"cannot listen on {host} port {port}: {reason}; set [server] host and port") from None
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    actual = next(address[1] for address in runner.addresses)
-    return f"http://{f'[{shown}]' if ':' in shown else shown}:{actual}"

@@ -87,7 +87,8 @@ def everything(settings: Settings, config: Path | None, data_dir: Path, *, log: 
         log: where the processes log; None: where this one does.
     """
     same = same_installation(config, data_dir)
-    environment = shared_metrics(data_dir / "metrics")
+    # The endpoint tells what all of them counted: its siblings need no port for that.
+    environment = {**shared_metrics(data_dir / "metrics"), "CLAWBACK_WORK__METRICS_PORT": "0"}
     children: list[Child] = [_named("serve", ("serve", *same), 2, environment, log)]
     for number in range(1, settings.work.processes + 1):
         arguments = ("work", *same, "--processes", "1")
@@ -121,6 +122,23 @@ def shared_metrics(directory: Path) -> Mapping[str, str]:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(mode=0o700, parents=True)
     return {METRICS: str(directory.absolute())}
+
+
+def refuse_taken_port(host: str, port: int, keys: str) -> None:
+    """Refuse a port that others listen on, before several processes share it.
+
+    Who shares a port may share it with strangers of the same user: a second `work` on it would answer half of the
+    scrapes, with other counts.
+
+    Raises:
+        NotReady: the port is taken.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise NotReady(f"cannot listen on {host} port {port}: {reason}; set {keys}") from None
 
 
 def supervise_verbs(verb: str, arguments: tuple[str, ...], count: int, *, data_dir: Path, control: int | None) -> int:

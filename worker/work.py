@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import structlog
 from dramatiq import Worker
+from dramatiq.brokers.redis import RedisBroker
 
 from config.settings import Settings
 from worker import bootstrap, garbage
@@ -36,8 +37,17 @@ M_ARENA_MAX = -8
 """Its number in malloc.h."""
 
 
-def work(settings: Settings, control: Control) -> None:
-    """Run workers until SIGTERM or SIGINT."""
+def work(settings: Settings, control: Control, *, share_port: bool = False) -> None:
+    """Run workers until SIGTERM or SIGINT.
+
+    Args:
+        settings: settled ones.
+        control: the line to a supervisor.
+        share_port: let siblings answer on the same `[work] metrics_port`.
+
+    Raises:
+        NotReady: that port cannot be had.
+    """
     broker = make_broker(settings, consumes=True)
     runtime = bootstrap.build(settings, broker=broker)
     declare(broker, runtime)
@@ -45,19 +55,31 @@ def work(settings: Settings, control: Control) -> None:
     worker = Worker(broker, worker_threads=settings.work.threads, worker_timeout=IDLE_MS)
     spare_collector()
     share_heap()
-    with _stop_signal() as stop:
+    with _stop_signal() as stop, _watched(runtime, broker, share_port=share_port) as address:
         worker.start()
         sweeper = threading.Thread(target=_sweep_until, args=(runtime, stop), name="sweeper")
         sweeper.start()
         control.stop_with_parent()
-        control.ready()
-        log.info("work.started", threads=settings.work.threads)
+        control.ready(**address)
+        log.info("work.started", threads=settings.work.threads, **address)
         stop.wait()
         log.info("work.stopping")
         worker.stop(timeout=int(STOP_GRACE_SECONDS * 1000))
         sweeper.join(STOP_GRACE_SECONDS)
     bootstrap.close(runtime)
     log.info("work.stopped")
+
+
+@contextmanager
+def _watched(runtime: Runtime, broker: RedisBroker, *, share_port: bool) -> Iterator[dict[str, str]]:
+    """Answer to those who watch, where a port for that is configured."""
+    if not runtime.settings.work.metrics_port:
+        yield {}
+        return
+    from worker.watched import watched  # noqa: PLC0415 - the whole HTTP side, which workers have no other use for
+
+    with watched(runtime, broker, share_port=share_port) as url:
+        yield {"metrics": f"{url}/metrics"}
 
 
 def spare_collector() -> None:

@@ -7,14 +7,17 @@ import click
 from config.logs import configure_logs
 from worker.cli.common import control_option, installation_options, load_settings
 from worker.control import Control
-from worker.start import refuse_pending_migration, same_installation, supervise_verbs
+from worker.start import refuse_pending_migration, refuse_taken_port, same_installation, supervise_verbs
 
 
 @click.command("work")
 @installation_options
 @click.option("--processes", type=click.IntRange(1, 64), help="How many.  [default: what [work] processes says]")
+@click.option("--share-port", is_flag=True, hidden=True, help="Let siblings answer on the same port.")
 @control_option
-def command(config: Path | None, data_dir: Path, processes: int | None, control: int | None) -> int:
+def command(
+    config: Path | None, data_dir: Path, processes: int | None, control: int | None, *, share_port: bool
+) -> int:
     """Start the workers alone: they process notifications, tell subscribers, and sweep.
 
     Any number of them, on any number of hosts, against one database and one broker. SIGTERM lets them finish.
@@ -26,7 +29,9 @@ def command(config: Path | None, data_dir: Path, processes: int | None, control:
     if count == 1:
         from worker.work import work
 
-        work(settings, Control(control))
+        work(settings, Control(control), share_port=share_port)
         return 0
-    arguments = ("work", *same_installation(config, data_dir), "--processes", "1")
+    if settings.work.metrics_port:
+        refuse_taken_port(settings.server.host, settings.work.metrics_port, "[work] metrics_port")
+    arguments = ("work", *same_installation(config, data_dir), "--processes", "1", "--share-port")
     return supervise_verbs("work", arguments, count, data_dir=data_dir, control=control)

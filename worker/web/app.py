@@ -89,6 +89,14 @@ def create_admin_app(runtime: Runtime, *, depths: scrape.Depths) -> web.Applicat
     return app
 
 
+def create_watched_app(runtime: Runtime, *, depths: scrape.Depths) -> web.Application:
+    """Make what a worker answers to those who watch it."""
+    app = _application(runtime)
+    app[scrape.DEPTHS] = depths
+    mount(app, [health.LIVE, health.READY, scrape.COUNTS])
+    return app
+
+
 def make_runner(app: web.Application, *, head_seconds: float = patience.HEAD_SECONDS_MAX) -> web.AppRunner:
     """Make the runner that serves an application the way its laws want.
 

@@ -160,6 +160,7 @@ def _age(since_ms: int | None, now: float) -> float:
     return 0.0 if since_ms is None else max(0.0, now - since_ms / 1000)
 
 
+COUNTS = Route("GET", "/metrics", scrape_counts, "Scrape the counts", "Operation", {}, query=Anything)
 ROUTE = Route(
     "GET",
     "/metrics",
