@@ -6,7 +6,7 @@ SETTINGS := PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
 .PHONY: help install run demo test test-fast test-long fuzz bench lint types contracts format cover cover-core events \
-  lock image clean
+  lock audit sbom image clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,7 +87,23 @@ lock: ## Pin every dependency again, with hashes and without addresses
 	uv pip compile pyproject.toml --group build --extra fast --extra postgresql $(LOCK_FLAGS) -o requirements.lock
 	uv pip compile pyproject.toml --group dev --extra fast --extra postgresql $(LOCK_FLAGS) -o requirements-dev.lock
 	uv pip compile --group pyproject.toml:fuzz $(LOCK_FLAGS) -o requirements-fuzz.lock
+	uv pip compile --group pyproject.toml:audit $(LOCK_FLAGS) -o requirements-audit.lock
 LOCK_FLAGS := --quiet --universal --generate-hashes --no-header --no-annotate
+
+$(VENV)/audit/.installed: requirements-audit.lock
+	$(PYTHON) -m venv --clear $(VENV)/audit
+	$(SETTINGS) $(VENV)/audit/bin/python -m pip install --quiet --require-hashes -r requirements-audit.lock
+	@touch $@
+
+audit: $(VENV)/audit/.installed ## Ask PyPI's advisories about everything that is locked
+	@$(VENV)/audit/bin/python deploy/advisories.py $(wildcard requirements*.lock)
+
+SBOM ?= dist/clawback.cdx.json
+sbom: $(VENV)/audit/.installed ## Write the bill of materials of what is shipped (CycloneDX) to SBOM
+	@mkdir -p $(dir $(SBOM))
+	@PYTHONWARNINGS=ignore $(VENV)/audit/bin/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml --mc-type application \
+	  --output-reproducible --output-format JSON --output-file $(SBOM)
+	@echo "$(SBOM) lists $$(grep -c '^ *"purl": "pkg:pypi' $(SBOM)) packages."
 
 image: ## Build the container image
 	docker build --tag clawback .

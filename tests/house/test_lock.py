@@ -11,7 +11,9 @@ from packaging.version import Version
 
 from tests.house.tree import ROOT
 
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-fuzz.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-fuzz.lock", "requirements-audit.lock")
+APART = {"requirements-fuzz.lock": "fuzz", "requirements-audit.lock": "audit"}
+"""Locks of one group alone: one comes on top of the development lock, the other into an environment of its own."""
 HASHES = r"(?: +--hash=sha256:[0-9a-f]{64})+"
 PIN = re.compile(rf"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;]+)(?: ;[^\\]*?)?{HASHES}")
 
@@ -41,8 +43,8 @@ def _project() -> dict[str, Any]:
 
 def _wanted(project: dict[str, Any], lock: str) -> list[Requirement]:
     groups = project["dependency-groups"]
-    if lock == "requirements-fuzz.lock":  # comes on top of the development lock
-        return [Requirement(text) for text in groups["fuzz"]]
+    if lock in APART:
+        return [Requirement(text) for text in groups[APART[lock]]]
     extras = project["project"]["optional-dependencies"]
     wanted = [*project["project"]["dependencies"], *extras["fast"], *extras["postgresql"]]
     wanted += groups["build"] if lock == "requirements.lock" else [*groups["build"], *groups["dev"]]
