@@ -5,10 +5,24 @@ processor time went into being routed and passed on. Only a POST to an address t
 unusual about it, is taken here. Everything else goes the ordinary way, where the same `ingest.serve` waits for it.
 """
 
+from typing import Final
+
 from aiohttp import hdrs, web
 
 from worker.web import ingest
 from worker.web.patience import ASKED
+
+UNFRAMED: Final = (
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Frame-Options", "DENY"),
+)
+"""Who is not asked by a program of the operator's, but by a page in a browser, gets nothing to show, frame or follow.
+
+https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html#security-headers; what TLS has to say
+(Strict-Transport-Security) is said by who ends it. No `Access-Control-Allow-…` is ever set: no other site reads one.
+"""
 
 
 class Runner(web.AppRunner):
@@ -47,8 +61,17 @@ class Front:
 
 
 async def dress(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Set what every answer wears: no version, no sniffing, and no copy of what a token was asked for."""
-    response.headers["Server"] = "clawback"
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    if request.path.startswith("/v1"):
-        response.headers["Cache-Control"] = "no-store"
+    """Set what every answer wears: no version, no sniffing, and no copy of what a token was asked for.
+
+    What a platform is answered is read by no browser, and wears no more than that. A page says of itself what it needs:
+    what is set already stays.
+    """
+    headers, path = response.headers, request.path
+    headers["Server"] = "clawback"
+    headers["X-Content-Type-Options"] = "nosniff"
+    if path.startswith("/webhooks/"):
+        return
+    for name, value in UNFRAMED:
+        headers.setdefault(name, value)
+    if path.startswith(("/v1", "/console")):
+        headers["Cache-Control"] = "no-store"
