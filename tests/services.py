@@ -79,6 +79,8 @@ def emptied(shared_database: Store) -> str:
             connection.execute(text("CREATE SCHEMA public"))
         migrate.upgrade(shared_database)
     with shared_database.write() as connection:
+        # The audit log refuses to be emptied by whoever does not switch triggers off, which takes a superuser.
+        connection.execute(text("SET LOCAL session_replication_role = replica"))
         for table in metadata.tables:
             connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608 - the names of our own tables
     return shared_database.url

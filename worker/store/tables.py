@@ -14,6 +14,8 @@
 | deliveries | one event on its way to one subscriber: the outbox | processing, delivery |
 | attempts | one try of a delivery | delivery |
 | idempotency | the first answer to a POST with an Idempotency-Key | the API |
+| tokens | who may ask: the hash of a bearer token, and what it opens | the API, the command line |
+| audit | what an operator did: append-only, which triggers see to | the API, the command line |
 | locks | who does what must run once | sweeper |
 | marks | one word about the whole: whose feed this is, how far back it goes | migration, pruning |
 
@@ -42,7 +44,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0005"
+REVISION = "0006"
 """The migration that makes these tables."""
 FITS_FROM = "0005"
 """The oldest one whose code works on these tables as well: hosts are brought up to date one after the other.
@@ -337,6 +339,35 @@ idempotency = Table(
     Column("status", Integer),
     Column("body", Words),
     Column("created_at_ms", BigInteger, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("name", Words, nullable=False),
+    Column("hash", Words, nullable=False),
+    Column("scopes", Words, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Column("revoked_at", BigInteger),
+    UniqueConstraint("hash"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Words, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("operator", Words, nullable=False),
+    Column("token", Words),
+    Column("address", Words),
+    Column("action", Words, nullable=False),
+    Column("target", Words),
+    Column("outcome", Words, nullable=False),
+    Column("reason", Words),
+    Column("detail", Words, nullable=False),
+    Index(None, "at_ms", "id"),
 )
 
 locks = Table(
