@@ -3,6 +3,7 @@
 import base64
 import re
 from collections.abc import Iterator
+from ipaddress import ip_network
 from urllib.parse import parse_qs, urlsplit
 
 from config import addresses
@@ -48,7 +49,7 @@ def warnings(settings: Settings) -> Iterator[Problem]:
     if not settings.apps:
         yield Problem(("apps",), "is empty: every webhook is answered 404")
     if not settings.admin.tokens:
-        yield Problem(("admin", "tokens"), "is empty: the API and the console answer nobody")
+        yield Problem(("admin", "tokens"), "is empty: the API answers only tokens of `clawback token new`")
     for index, token in enumerate(settings.admin.tokens):
         if len(token) < TOKEN_CHARACTERS_MIN:
             yield Problem(("admin", "tokens", str(index)), f"is shorter than {TOKEN_CHARACTERS_MIN} characters")
@@ -66,10 +67,21 @@ def _server(settings: Settings) -> Iterator[Problem]:
     server = settings.server
     if server.admin_port and server.admin_port == server.port:
         yield Problem(("server", "admin_port"), "is the port itself; 0 puts both on one")
+    for index, network in enumerate(server.trusted_proxies):
+        if not _is_network(network):
+            yield Problem(("server", "trusted_proxies", str(index)), "is no network: 10.0.0.0/8, 2001:db8::/32")
     scheme = urlsplit(settings.broker.url).scheme
     if settings.broker.url != "embedded" and scheme not in BROKER_SCHEMES:
         yield Problem(("broker", "url"), f"is neither embedded nor one of {_schemes(BROKER_SCHEMES)}")
     yield from _store(settings.store.url)
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _store(url: str) -> Iterator[Problem]:

@@ -17,6 +17,12 @@ class Server(Section):
     port: int = Field(default=8080, ge=0, le=65535)
     admin_port: int = Field(default=0, ge=0, le=65535)
     """0: API, console and metrics on the same port; else on their own."""
+    trusted_proxies: tuple[str, ...] = (
+        *("127.0.0.0/8", "::1/128"),
+        *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
+    )
+    """Networks of proxies that are believed whom they add to X-Forwarded-For. Where requests come from matters to the
+    audit log and to the limit on failed authentication, and to nothing else."""
     body_timeout_seconds: float = Field(default=10.0, gt=0)
     """How long a platform may take to send its body."""
     streams_max: int = Field(default=5000, ge=0, le=100_000)
@@ -61,7 +67,7 @@ class Admin(Section):
     """Who may ask."""
 
     tokens: tuple[str, ...] = Field(default=(), repr=False)
-    """Bearer tokens for /v1 and the console. None configured: everything behind them is closed."""
+    """Bearer tokens for /v1 and the console, with every scope. Those that are made while it runs are in the store."""
     metrics_token: str = Field(default="", repr=False)
     """Asked for by /metrics and /readyz when set."""
 

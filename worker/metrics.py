@@ -122,6 +122,10 @@ class Metrics:
         self.lookup_seconds = time("lookup_seconds", "From a question to a platform's API to its answer", ("platform",))
         self.entitlement_changes = count("entitlement_changes", "Entitlements changed, by event type", ("type",))
 
+        self.authentication_failures = count(
+            "authentication_failures", "Requests to the admin side that showed nothing good, by the reason", ("reason",)
+        )
+
         self.deliveries = count("deliveries", "Attempts to tell a subscriber", ("outcome",))
         self.subscribers_disabled = count(
             "subscribers_disabled", "Subscribers that are told no more, by the reason", ("reason",)

@@ -25,6 +25,7 @@ from handlers.refunds import REFUSED, TRANSITIONS
 from schemas.entry import EntryKind
 from tests.house.tree import ROOT
 from worker.metrics import Metrics
+from worker.web.app import API
 
 DOCS = ROOT / "docs"
 ROW = re.compile(r"^\| (`[^|]+) \|(?: ([^|]*) \|)?", flags=re.MULTILINE)
@@ -98,16 +99,18 @@ def test_every_log_event_is_documented() -> None:
 
 def _logged() -> Iterator[str]:
     """List the texts of the worker that are event names: of a family that some `log.…` call begins, or of the door."""
-    families, texts = {"ingest"}, set()
+    families, texts, actions = {"ingest"}, set(), set()
     for file in (ROOT / "worker").rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and EVENT_NAME.fullmatch(node.value):
                 texts.add(node.value)
+            if isinstance(node, ast.keyword) and node.arg == "action" and isinstance(node.value, ast.Constant):
+                actions.add(node.value.value)  # a word of the audit log
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LOGS:
                 first = node.args[0] if node.args else None
                 if isinstance(first, ast.Constant) and isinstance(first.value, str):
                     families.add(first.value.partition(".")[0])
-    return (text for text in texts if text.partition(".")[0] in families)
+    return (text for text in texts - actions if text.partition(".")[0] in families)
 
 
 def test_every_event_type_is_documented() -> None:
@@ -182,3 +185,12 @@ def test_every_kind_of_entry_is_explained() -> None:
     families = tuple(cell.rstrip("…") for cell in cells if cell.endswith("…"))
 
     assert [] == [kind for kind in EntryKind if kind not in cells and not kind.startswith(families)]
+
+
+def test_every_action_of_the_audit_log_is_documented() -> None:
+    """Each word that the audit log has for what operators do, and no other, has a row in the operator's page."""
+    routes = {route.action for route in API if route.action}
+    typed = re.compile(r'(?:of_the_command_line|_deed)\((?:runtime, )?"([a-z_.]+)"')
+    verbs = {name for file in (ROOT / "worker" / "cli").glob("*.py") for name in typed.findall(file.read_text("utf-8"))}
+
+    assert routes | verbs == _first_cells(_section("operations.md", "## Who did what"))

@@ -23,6 +23,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 ON_BOTH = (
+    "audit",
     "customers",
     "deliveries",
     "events",
@@ -33,6 +34,7 @@ ON_BOTH = (
     "renamed",
     "subscribers",
     "timeline",
+    "tokens",
     "unmatched",
 )
 """What is mostly SQL is proved on both databases; what is mostly HTTP, on one."""

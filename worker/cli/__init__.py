@@ -24,6 +24,8 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "listen": ("worker.cli.listen", "Show events as they come, and forward them to a receiver on this machine."),
     "trigger": ("worker.cli.trigger", "Send a signed sample of an event to a receiver."),
     "rebuild": ("worker.cli.rebuild", "Fold the ledger again after products or policy changed."),
+    "token": ("worker.cli.token", "Make, list, replace and revoke tokens while everything runs."),
+    "audit": ("worker.cli.audit", "Show what operators did."),
     "doctor": ("worker.cli.doctor", "Check everything that can be checked, and say what to do."),
     "version": ("worker.cli.version", "Say which version this is."),
 }

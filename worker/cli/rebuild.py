@@ -22,6 +22,7 @@ def command(config: Path | None, data_dir: Path, *, dry_run: bool, as_json: bool
 
     from worker import bootstrap
     from worker.audit import check_fold, rebuild
+    from worker.deeds import of_the_command_line
     from worker.start import refuse_pending_migration
 
     settings = load_settings(config, data_dir)
@@ -31,6 +32,9 @@ def command(config: Path | None, data_dir: Path, *, dry_run: bool, as_json: bool
         audit = check_fold(runtime)
         console = Console(stderr=True, quiet=as_json)
         todo = () if dry_run else track(audit.differing, "Folding", console=console, transient=True)
+        if not dry_run and audit.differing:
+            deed = of_the_command_line("ledger.rebuild", runtime.clock)
+            runtime.store.change(lambda connection: deed.note(connection, lineages=len(audit.differing)))
         events = sum(rebuild(runtime, key) for key in todo)
     finally:
         bootstrap.close(runtime)

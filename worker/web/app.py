@@ -10,6 +10,7 @@ from worker.runtime import Runtime
 from worker.web import (
     admission,
     asyncapi,
+    audit,
     auth,
     customers,
     deliveries,
@@ -22,13 +23,17 @@ from worker.web import (
     notifications,
     openapi,
     patience,
+    peers,
     purchases,
     refunds,
     scrape,
     stream,
     subscribers,
+    tokens,
 )
 from worker.web.errors import refusals
+from worker.web.failures import Failures
+from worker.web.register import REGISTER, Register
 from worker.web.routes import Route, mount
 
 log = structlog.get_logger()
@@ -42,6 +47,8 @@ API: tuple[Route, ...] = (
     *notifications.ROUTES,
     *subscribers.ROUTES,
     *deliveries.ROUTES,
+    *tokens.ROUTES,
+    *audit.ROUTES,
 )
 
 EVENTS = asyncapi.serving(API)
@@ -123,6 +130,9 @@ def _application(runtime: Runtime) -> web.Application:
     app[keys.RUNTIME] = runtime
     app[patience.ASKED] = set()
     app[auth.GUARDS] = auth.guards(runtime.settings.admin)
+    app[auth.FAILURES] = Failures()
+    app[REGISTER] = Register()
+    app[peers.PROXIES] = peers.networks(runtime.settings.server.trusted_proxies)
     app.cleanup_ctx.append(keys.pooled)
     app.on_response_prepare.append(front.dress)
     return app

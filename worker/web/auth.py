@@ -1,44 +1,91 @@
-"""Who may ask: bearer tokens, compared in constant time; where none is configured, nobody.
+"""Who may ask for what: bearer tokens, compared by their hashes in constant time, and their scopes.
 
-RFC 6750. What is closed is told by the address, before the router is asked whether there is anything at all.
+RFC 6750. What is closed is told by the address, before the router is asked whether there is anything at all; what a
+token is good for is told by the route.
 """
 
 import hmac
-from collections.abc import Iterable
-from hashlib import sha256
+from collections.abc import Mapping
+from dataclasses import dataclass
 
+import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from config.settings import Admin
+from schemas.tokens import SCOPES, Scope
+from worker.metrics import child
+from worker.store.tokens import state_of
+from worker.tokens import digest
+from worker.web import peers
 from worker.web.errors import Refusal, Refused
+from worker.web.failures import Failures
+from worker.web.keys import RUNTIME, now
+from worker.web.register import REGISTER
 
-TOKEN_HASH = web.RequestKey("token_hash", str)
-"""Tells apart who asked, without keeping the token."""
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks.
+
+    Attributes:
+        name: what the audit log calls them.
+        digest: tells apart who asked, without keeping the token.
+        token: the id of their token, if it is one of the store.
+    """
+
+    name: str
+    scopes: tuple[Scope, ...]
+    digest: str
+    token: str | None = None
+
+
+CALLER = web.RequestKey("caller", Caller)
+FAILURES = web.AppKey("failures", Failures)
 
 
 class Guard:
-    """Let in whoever shows one of these tokens.
+    """Let in whoever shows one of these tokens, or one of the store.
 
     Args:
-        tokens: empty ones never count.
+        tokens: of the configuration, by how they are called; empty ones never count.
+        stored: whether those of the store count.
     """
 
-    def __init__(self, tokens: Iterable[str]) -> None:
-        self._digests = tuple(_digest(token) for token in tokens if token)
+    def __init__(self, tokens: Mapping[str, str], *, stored: bool = True) -> None:
+        self._configured = [Caller(name, SCOPES, digest(token)) for name, token in tokens.items() if token]
+        self._stored = stored
 
-    def admit(self, authorization: str | None) -> str:
-        """Give the hash of the token that was shown, or raise `Refused` with 401."""
-        if not self._digests:
-            raise _closed("authentication_not_configured", "No token is configured: set [admin] tokens.")
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer":
-            raise _closed("token_missing", "Show a token: Authorization: Bearer …")
-        shown = _digest(token.strip())
+    async def admit(self, request: web.Request) -> Caller:
+        """Say who asks, or raise `Refused` with 401."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        shown = digest(token.strip()) if scheme.lower() == "bearer" and token.strip() else None
+        found = None if shown is None else self._of_the_configuration(shown) or await self._of_the_store(request, shown)
+        if found is not None:
+            return found
+        if not self._configured and await request.app[REGISTER].is_empty(request):
+            message = "No token is there: set [admin] tokens, or make one with `clawback token new`."
+            raise closed("authentication_not_configured", message)
+        if shown is None:
+            raise closed("token_missing", "Show a token: Authorization: Bearer …")
+        raise closed("token_unknown", "That token is not known here.", error="invalid_token")
+
+    def _of_the_configuration(self, shown: str) -> Caller | None:
         # Every comparison is made, so that the time tells neither which token was near nor how many there are.
-        if not any([hmac.compare_digest(shown, known) for known in self._digests]):  # noqa: C419 - see above
-            raise _closed("token_unknown", "That token is not known here.", error="invalid_token")
-        return shown.hex()
+        same = [caller for caller in self._configured if hmac.compare_digest(shown, caller.digest)]
+        return same[0] if same else None
+
+    async def _of_the_store(self, request: web.Request, shown: str) -> Caller | None:
+        found = await request.app[REGISTER].find(request, shown) if self._stored else None
+        if found is None:
+            return None
+        state = state_of(found.expires_at, found.revoked_at, now(request))
+        if state != "active":
+            message = f"That token is {state}: have a new one made."
+            raise closed(f"token_{state}", message, error="invalid_token")
+        return Caller(found.name, found.scopes, shown, found.id)
 
 
 Guards = dict[str, Guard | None]
@@ -47,23 +94,50 @@ GUARDS = web.AppKey("guards", Guards)
 
 def guards(admin: Admin) -> Guards:
     """Say who guards what lies under a first path segment; None: open. What is not named is open, too."""
-    metrics = Guard((admin.metrics_token,)) if admin.metrics_token else None
-    return {"v1": Guard(admin.tokens), "console": Guard(admin.tokens), "metrics": metrics, "readyz": metrics}
+    operators = Guard({f"admin.tokens[{number}]": token for number, token in enumerate(admin.tokens)})
+    metrics = Guard({"admin.metrics_token": admin.metrics_token}, stored=False) if admin.metrics_token else None
+    return {"v1": operators, "console": operators, "metrics": metrics, "readyz": metrics}
 
 
 @web.middleware
 async def authentication(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Let nobody past a guard without a token."""
+    """Let nobody past a guard without a token, and listen for a while to nobody who guesses."""
     guard = request.app[GUARDS].get(request.path.lstrip("/").partition("/")[0])
     if guard is not None:
-        request[TOKEN_HASH] = guard.admit(request.headers.get("Authorization"))
+        request[CALLER] = await _admitted(request, guard)
     return await handler(request)
 
 
-def _digest(token: str) -> bytes:
-    return sha256(token.encode("utf-8", "surrogateescape")).digest()
+def require(request: web.Request, scope: Scope) -> None:
+    """Refuse whose token does not open this."""
+    caller = request[CALLER]
+    if scope not in caller.scopes:
+        message = f"This asks for a token with the scope {scope}; yours has {', '.join(caller.scopes)}."
+        challenge = f'Bearer realm="clawback", error="insufficient_scope", scope="{scope}"'
+        raise Refused(Refusal(403, "scope_missing", message, "Authorization", {"WWW-Authenticate": challenge}))
 
 
-def _closed(code: str, message: str, *, error: str = "") -> Refused:
+def closed(code: str, message: str, *, error: str = "") -> Refused:
+    """Refuse who shows no good token."""
     challenge = 'Bearer realm="clawback"' + (f', error="{error}"' if error else "")
     return Refused(Refusal(401, code, message, "Authorization", {"WWW-Authenticate": challenge}))
+
+
+async def _admitted(request: web.Request, guard: Guard) -> Caller:
+    """Ask a guard, unless too much was tried from there. Whoever had a token that ended does not guess."""
+    failures, address = request.app[FAILURES], peers.address_of(request)
+    if seconds := failures.wait_seconds(address):
+        _count(request, "too_many_failures")
+        message = f"Too many unknown tokens came from your address: try again in {seconds} s."
+        raise Refused(Refusal(429, "too_many_failures", message, headers={"Retry-After": str(seconds)}))
+    try:
+        return await guard.admit(request)
+    except Refused as refused:
+        _count(request, refused.refusal.code)
+        if refused.refusal.code == "token_unknown" and failures.add(address):
+            log.warning("auth.limited", address=address)
+        raise
+
+
+def _count(request: web.Request, reason: str) -> None:
+    child(request.config_dict[RUNTIME].metrics.authentication_failures, reason).inc()

@@ -71,6 +71,7 @@ ROUTES = (
         {200: Answer("Entitlements with their state and cause; none for a user nobody knows", EntitlementList)},
         query=EntitlementsQuery,
         notes=_NOTES,
+        scope="read",
     ),
     Route(
         "GET",
@@ -81,5 +82,6 @@ ROUTES = (
         {200: Answer("What platforms said and what followed, newest first", Timeline)},
         query=TimelineQuery,
         notes=_NOTES,
+        scope="read",
     ),
 )

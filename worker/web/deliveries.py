@@ -22,6 +22,7 @@ from schemas.deliveries import (
     TestWanted,
 )
 from schemas.events import EVENT_TYPES
+from worker.deeds import Deed
 from worker.keyring import Keyring
 from worker.post import Poster
 from worker.process import hint_deliveries
@@ -29,6 +30,7 @@ from worker.runtime import Runtime
 from worker.signing import post_signed
 from worker.store import deliveries as kept
 from worker.store.tables import subscribers
+from worker.web.auditing import DEED, note
 from worker.web.errors import bad_parameter, not_found
 from worker.web.keys import RUNTIME, ask, in_thread, now
 from worker.web.pages import Listing, Query, Text, TimeCursor, TimePaged, encode, listing, path_text, resource
@@ -78,7 +80,7 @@ async def retry_one(request: web.Request, _: Query) -> web.Response:
     """Put one delivery in line again."""
     whom, id_ = await _subscriber(request), path_text(request, "delivery")
     now_ms = int(now(request) * 1000)
-    shown = await in_thread(request, _retry_one, _runtime(request), whom.id, id_, now_ms)
+    shown = await in_thread(request, _retry_one, _runtime(request), request[DEED], whom.id, id_, now_ms)
     if shown is None:
         raise not_found("delivery")
     return resource(shown)
@@ -88,7 +90,10 @@ async def retry_many(request: web.Request, asked: RetryWanted) -> web.Response:
     """Put many deliveries in line again: those of a time, or what was missed."""
     whom, now_ms = await _subscriber(request), int(now(request) * 1000)
     work = _missed if asked.missed else _range
-    queued = await in_thread(request, work, _runtime(request), whom.id, _checked(asked), now_ms)
+    filters = _checked(asked).model_dump(mode="json", exclude_none=True, exclude={"cursor"})
+    # Before its batches, each of which is a transaction of its own: what was begun is on record if we die meanwhile.
+    await note(request, whom.id, **filters)
+    queued = await in_thread(request, work, _runtime(request), whom.id, asked, now_ms)
     await in_thread(request, hint_deliveries, _runtime(request), queued.ids)
     return resource(queued.answer)
 
@@ -97,6 +102,7 @@ async def test(request: web.Request, asked: TestWanted) -> web.Response:
     """Send a signed sample at once, and tell how that went."""
     whom, at = await _subscriber(request), now(request)
     type_ = _testable(asked.type, json.loads(whom.types))
+    await note(request, whom.id, type=type_)
     environment: Environment = whom.environment or "sandbox"
     event = sample(type_, app=whom.app, environment=environment, mark=str(int(at * 1000)), at_ms=int(at * 1000))
     document = json.dumps({**event.model_dump(mode="json"), "test": True}, ensure_ascii=False, separators=(",", ":"))
@@ -132,19 +138,21 @@ def _find(connection: Connection, id_: str) -> Any:
 
 
 def _checked(asked: RetryWanted) -> RetryWanted:
-    """Refuse what says two things at once, or nothing."""
+    """Refuse what says two things at once, or nothing, or goes on from nowhere."""
     if asked.missed and (asked.since is not None or asked.until is not None):
         raise bad_parameter("missed", "Give missed, or a time by since and until; not both.")
     if not asked.missed and asked.since is None:
         raise bad_parameter("since", "Give since (Unix seconds), or missed: true.")
+    _after(asked.cursor)
     return asked
 
 
-def _retry_one(runtime: Runtime, subscriber: str, id_: str, now_ms: int) -> Delivery | None:
+def _retry_one(runtime: Runtime, deed: Deed, subscriber: str, id_: str, now_ms: int) -> Delivery | None:
     def change(connection: Connection) -> Delivery | None:
         if kept.find_delivery(connection, subscriber, id_) is None:
             return None
         kept.retry(connection, [id_], now_ms)
+        deed.note(connection, id_, subscriber=subscriber)
         return kept.find_delivery(connection, subscriber, id_)
 
     shown = runtime.store.change(change)
@@ -219,6 +227,7 @@ ROUTES = (
         {200: Answer("Deliveries, newest first", DeliveryList)},
         query=DeliveriesQuery,
         notes=_ID,
+        scope="read",
     ),
     Route(
         "POST",
@@ -228,6 +237,8 @@ ROUTES = (
         "Deliveries",
         {200: Answer("The delivery, which is in line again", Delivery)},
         notes={**_ID, "delivery": "Its id, `dlv_…`"},
+        scope="operate",
+        action="delivery.retry",
     ),
     Route(
         "POST",
@@ -238,6 +249,8 @@ ROUTES = (
         {200: Answer("How many are in line that were not", Retried)},
         body=RetryWanted,
         notes=_ID,
+        scope="operate",
+        action="subscriber.retry",
     ),
     Route(
         "POST",
@@ -249,5 +262,7 @@ ROUTES = (
         body=TestWanted,
         body_optional=True,
         notes=_ID,
+        scope="write",
+        action="subscriber.test",
     ),
 )

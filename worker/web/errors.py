@@ -36,6 +36,7 @@ _TYPES: Mapping[int, ErrorType] = {
     403: "permission_error",
     404: "not_found_error",
     409: "idempotency_error",
+    429: "authentication_error",
     500: "api_error",
     503: "api_error",
 }

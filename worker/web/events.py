@@ -263,5 +263,6 @@ ROUTES = (
         },
         query=EventsQuery,
         description="A page may be empty and its cursor have moved: `has_more` tells whether to ask again at once.",
+        scope="read",
     ),
 )

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from worker.sealing import Sealer
 from worker.store import answers
-from worker.web.auth import TOKEN_HASH
+from worker.web.auth import CALLER
 from worker.web.errors import Refusal, Refused, answered, bad_parameter
 from worker.web.keys import RUNTIME, in_thread, now
 from worker.web.routes import body_of
@@ -30,7 +30,7 @@ _SEALED = "sealed:"
 async def idempotency(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer a known key with its first answer; keep every answer of ours except that we failed."""
     key = request.headers.get(HEADER)
-    if key is None or request.method != "POST" or TOKEN_HASH not in request:
+    if key is None or request.method != "POST" or CALLER not in request:
         return await handler(request)
     if not re.fullmatch(KEY_PATTERN, key):
         raise bad_parameter(HEADER, "Should be 1 to 255 printable ASCII characters without spaces.")
@@ -68,7 +68,7 @@ def _again(claimed: answers.Claimed, fingerprint: str, sealer: Sealer) -> web.Re
 
 async def _fingerprint(request: web.Request) -> str:
     """Tell requests apart by who asks for what: method, address with its query, body and token."""
-    parts = (request.method, request.path_qs, sha256(await body_of(request)).hexdigest(), request[TOKEN_HASH])
+    parts = (request.method, request.path_qs, sha256(await body_of(request)).hexdigest(), request[CALLER].digest)
     return sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 

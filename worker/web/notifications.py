@@ -12,9 +12,11 @@ from handlers.platforms import PLATFORMS
 from schemas.base import Environment, PlatformName
 from schemas.meaning import Confirm
 from schemas.resources import Action, Notification, NotificationStatus
+from worker.deeds import Deed
 from worker.runtime import QueueUnavailable, Runtime
 from worker.store import inbox
 from worker.store.notices import find_notification, list_notifications
+from worker.web.auditing import DEED
 from worker.web.errors import not_found
 from worker.web.keys import RUNTIME, ask, in_thread
 from worker.web.pages import Listing, Query, Text, TimePaged, listing, path_text, resource
@@ -65,7 +67,7 @@ async def show(request: web.Request, _: Query) -> web.Response:
 
 async def replay(request: web.Request, query: Query) -> web.Response:
     """Process a notification again. Harmless at any time: what it said is in the ledger once."""
-    await in_thread(request, _reopen, request.config_dict[RUNTIME], path_text(request, "id"))
+    await in_thread(request, _reopen, request.config_dict[RUNTIME], request[DEED], path_text(request, "id"))
     return await show(request, query)
 
 
@@ -84,9 +86,11 @@ def action_of(settings: Settings, app: str, platform: str, body: bytes, headers:
     return Action(type="confirm_subscription", topic=meaning.topic, token=meaning.token, url=meaning.url)
 
 
-def _reopen(runtime: Runtime, id_: str) -> None:
+def _reopen(runtime: Runtime, deed: Deed, id_: str) -> None:
     with runtime.store.write() as connection:
         reopened = inbox.reopen(connection, [id_])
+        if reopened:
+            deed.note(connection, id_)
     if not reopened:
         raise not_found("notification")
     try:
@@ -104,6 +108,7 @@ ROUTES = (
         "Notifications",
         {200: Answer("Notifications, newest first", NotificationList)},
         query=NotificationsQuery,
+        scope="read",
     ),
     Route(
         "GET",
@@ -112,6 +117,7 @@ ROUTES = (
         "Show a notification",
         "Notifications",
         {200: Answer("The notification", Notification)},
+        scope="read",
     ),
     Route(
         "POST",
@@ -120,5 +126,7 @@ ROUTES = (
         "Process a notification again",
         "Notifications",
         {200: Answer("It is accepted again and queued", Notification)},
+        scope="operate",
+        action="notification.replay",
     ),
 )

@@ -26,18 +26,20 @@ _REF = "#/components/schemas/{model}"
 
 _ERRORS: Mapping[int, str] = {
     400: "A parameter, a field or the body is wrong",
-    401: "No token, or one that is not known here",
-    403: "Authentic, and for another app, environment or topic",
+    401: "No token, or one that is not known here, has expired or was revoked",
+    403: "Authentic, and for another app, environment or topic; or the token lacks the scope that this asks for",
     404: "There is none by that name",
     409: "The Idempotency-Key came with another request, or its first request is still under way",
     413: "The body is larger than 1 MiB",
     415: "The body is not application/json",
+    429: "Too many unknown tokens came from that address: try again after Retry-After",
     500: "Our mistake; it was logged",
     503: "Try again after Retry-After",
 }
 
 _HEADERS: Mapping[int, Json] = {
     401: {"WWW-Authenticate": {"schema": {"type": "string"}}},
+    429: {"Retry-After": {"description": "Seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}}},
     503: {"Retry-After": {"description": "Seconds", "schema": {"type": "string", "pattern": "^[0-9]+$"}}},
 }
 
@@ -50,6 +52,9 @@ _KEY_PARAMETER: Json = {
     "description": "Makes the request safe to repeat: for 24 hours the same key gets the first answer again",
     "schema": {"type": "string", "pattern": KEY_PATTERN},
 }
+
+_BEARER = """A token of `clawback token new` or `POST /v1/tokens`, which opens what its scopes say (`read`, `write`,
+`operate`); or one of `[admin] tokens`, which opens everything."""
 
 _DESCRIPTION = """Clawback turns the refund notifications of payment platforms into revoked entitlements, refund
 records and one feed of events. Times are integer Unix seconds in resources and ISO 8601 in events; money is integer
@@ -68,7 +73,7 @@ def describe(routes: Iterable[Route]) -> Json:
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": "[admin] tokens"}},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "description": _BEARER}},
             "schemas": dict(sorted(schemas.definitions.items())),
         },
     }
@@ -151,7 +156,8 @@ def _operation(route: Route, schemas: _Schemas) -> Json:
     if route.description:
         operation["description"] = route.description
     if _is_closed(route):
-        operation["security"] = [{"token": []}]
+        # Roles that a scheme does not define by itself may be named since 3.1.
+        operation["security"] = [{"token": [route.needs]}]
     if route.body is not None:
         content = {"application/json": {"schema": schemas.of_body(route.body)}}
         operation["requestBody"] = {"required": not route.body_optional, "content": content}
@@ -209,11 +215,11 @@ def _errors(route: Route) -> Iterable[int]:
     if route.tag == "Webhooks":
         return _WEBHOOK_ERRORS
     if not _is_closed(route):
-        return (401,) if route.path in ("/readyz", "/metrics") else ()
+        return (401, 429) if route.path in ("/readyz", "/metrics") else ()
     found = (404,) if "{id}" in route.path else ()
     posted = (409, 413) if route.method == "POST" else ()
     told = (413, 415) if route.body is not None else ()
-    return (400, 401, *found, *posted, *told, 500, 503)
+    return (400, 401, 403, 429, *found, *posted, *told, 500, 503)
 
 
 def _response(answer: Answer, status: int, schemas: _Schemas) -> Json:

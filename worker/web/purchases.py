@@ -74,6 +74,7 @@ ROUTES = (
         "Purchases",
         {200: Answer("Purchases, newest first", PurchaseList)},
         query=PurchasesQuery,
+        scope="read",
     ),
     Route(
         "POST",
@@ -87,6 +88,7 @@ ROUTES = (
         },
         body=PurchaseTold,
         description="Idempotent per app, platform, environment and purchase_id. Earlier refunds take effect at once.",
+        scope="write",
     ),
     Route(
         "GET",
@@ -95,5 +97,6 @@ ROUTES = (
         "Show a purchase",
         "Purchases",
         {200: Answer("The purchase", Purchase)},
+        scope="read",
     ),
 )

@@ -96,6 +96,7 @@ ROUTES = (
         "Refunds",
         {200: Answer("Refunds, newest first", RefundList)},
         query=RefundsQuery,
+        scope="read",
     ),
     Route(
         "GET",
@@ -105,5 +106,6 @@ ROUTES = (
         "Refunds",
         {200: Answer("The refund", Refund)},
         query=RefundQuery,
+        scope="read",
     ),
 )

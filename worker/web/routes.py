@@ -8,7 +8,8 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from handlers import strict_json
-from worker.web import body
+from schemas.tokens import Scope
+from worker.web import auditing, auth, body
 from worker.web.errors import Refusal, Refused, invalid
 from worker.web.keys import RUNTIME
 from worker.web.pages import Query, parse
@@ -45,6 +46,10 @@ class Route:
     summary: str
     tag: str
     answers: Mapping[int, Answer]
+    scope: Scope | None = None
+    """What a token needs to ask for it. Under /v1 each route says so; one that forgot needs the most."""
+    action: str = ""
+    """What the audit log calls it. Empty: nobody operates by it, as who asks, or an app that tells of its purchases."""
     query: type[BaseModel] = Query
     body: type[BaseModel] | None = None
     body_optional: bool = False
@@ -56,7 +61,20 @@ class Route:
     """Header that it reads → what it is."""
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Let in whom it is for, and have what operators do written down."""
+        if not self.action:
+            return await self._answer(request)
+        return await auditing.written_down(request, self.action, self._answer)
+
+    @property
+    def needs(self) -> Scope | None:
+        """Name the scope it asks for; None: it is open."""
+        return self.scope or ("operate" if self.path.startswith("/v1/") else None)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
         """Read what is asked, refuse what is not declared, and serve the rest."""
+        if self.needs is not None:
+            auth.require(request, self.needs)
         asked = parse(self.query, request)
         if self.body is not None:
             asked = await _told(self.body, request, optional=self.body_optional)

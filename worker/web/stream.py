@@ -291,5 +291,6 @@ ROUTES = (
         query=FeedQuery,
         headers={LAST_EVENT_ID: "The last `id` that came: what follows it is sent, whatever the query says"},
         description="The feed from its beginning, or from where the query says, and then what is new as it comes.",
+        scope="read",
     ),
 )

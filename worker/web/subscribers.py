@@ -14,6 +14,7 @@ from schemas.subscribers import (
 )
 from worker import keyring
 from worker.web import admission, subscribing
+from worker.web.auditing import DEED
 from worker.web.errors import ErrorAnswer
 from worker.web.idempotency import SECRET
 from worker.web.keys import RUNTIME, ask, in_thread
@@ -55,7 +56,8 @@ async def create(request: web.Request, wanted: SubscriberWanted) -> web.Response
     admission.check_secret(wanted.secret, wanted.signature)
     await admission.check_address(request, runtime.settings, wanted.url, allow_private=wanted.allow_private)
     secret = wanted.secret or keyring.make_secret(wanted.signature)
-    made = await in_thread(request, subscribing.create, runtime, wanted, keyring.keep(secret, runtime.sealer))
+    kept = keyring.keep(secret, runtime.sealer)
+    made = await in_thread(request, subscribing.create, runtime, request[DEED], wanted, kept)
     log.info("subscriber.created", subscriber=made.id, app=made.app)
     return _with_secret(request, made, secret if wanted.secret is None else None, status=201)
 
@@ -70,7 +72,7 @@ async def change(request: web.Request, asked: SubscriberChange) -> web.Response:
     if {"url", "allow_private"} & said.keys() and before.origin == "api":
         url, allow_private = (said.get(name, getattr(before, name)) for name in ("url", "allow_private"))
         await admission.check_address(request, runtime.settings, url, allow_private=allow_private)
-    changed = await in_thread(request, subscribing.change, runtime, id_, said)
+    changed = await in_thread(request, subscribing.change, runtime, request[DEED], id_, said)
     log.info("subscriber.changed", subscriber=id_, state=changed.state, fields=sorted(said))
     return resource(changed)
 
@@ -78,7 +80,7 @@ async def change(request: web.Request, asked: SubscriberChange) -> web.Response:
 async def delete(request: web.Request, _: Query) -> web.Response:
     """Delete a subscriber, and what is on its way to it."""
     id_ = path_text(request, "id")
-    dropped = await in_thread(request, subscribing.delete, request.config_dict[RUNTIME], id_)
+    dropped = await in_thread(request, subscribing.delete, request.config_dict[RUNTIME], request[DEED], id_)
     log.info("subscriber.deleted", subscriber=id_, deliveries=dropped)
     return resource(SubscriberDeleted(id=id_))
 
@@ -91,7 +93,7 @@ async def rotate(request: web.Request, asked: Rotation) -> web.Response:
     admission.check_secret(asked.secret, signature)
     secret = asked.secret or keyring.make_secret(signature)
     rotated = await in_thread(
-        request, subscribing.rotate, runtime, id_, secret, expires_in_seconds=asked.expires_in_seconds
+        request, subscribing.rotate, runtime, request[DEED], id_, secret, expires_in_seconds=asked.expires_in_seconds
     )
     log.info("subscriber.rotated", subscriber=id_, active_secrets=rotated.active_secrets)
     return _with_secret(request, rotated, secret if asked.secret is None else None)
@@ -118,6 +120,7 @@ ROUTES = (
         "Subscribers",
         {200: Answer("Subscribers, newest first", SubscriberList)},
         query=SubscribersQuery,
+        scope="read",
     ),
     Route(
         "POST",
@@ -131,6 +134,8 @@ ROUTES = (
             409: _CONFLICT,
         },
         body=SubscriberWanted,
+        scope="write",
+        action="subscriber.create",
     ),
     Route(
         "GET",
@@ -139,6 +144,7 @@ ROUTES = (
         "Show a subscriber",
         "Subscribers",
         {200: Answer("The subscriber", Subscriber)},
+        scope="read",
     ),
     Route(
         "PATCH",
@@ -149,6 +155,8 @@ ROUTES = (
         {200: Answer("The subscriber as it is now", Subscriber), 403: _REFUSED, 409: _CONFLICT},
         body=SubscriberChange,
         description="What is left out stays. Of one that a file configures, `state` alone can be changed.",
+        scope="write",
+        action="subscriber.change",
     ),
     Route(
         "DELETE",
@@ -157,6 +165,8 @@ ROUTES = (
         "Delete a subscriber",
         "Subscribers",
         {200: Answer("It is told no more, and what was on its way is dropped", SubscriberDeleted), 409: _CONFLICT},
+        scope="write",
+        action="subscriber.delete",
     ),
     Route(
         "POST",
@@ -170,5 +180,7 @@ ROUTES = (
         },
         body=Rotation,
         body_optional=True,
+        scope="write",
+        action="subscriber.rotate",
     ),
 )

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from handlers import ids as identify
 from schemas.subscribers import Subscriber, SubscriberWanted
 from worker import keyring
+from worker.deeds import Deed
 from worker.keyring import KeptSecret
 from worker.runtime import Runtime
 from worker.store import subscribers as store
@@ -34,7 +35,7 @@ def shown(connection: Connection, runtime: Runtime, id_: str) -> Subscriber:
     return _subscriber(row, store.backlog(connection, [id_]).get(id_, 0), runtime)
 
 
-def create(runtime: Runtime, wanted: SubscriberWanted, kept: KeptSecret) -> Subscriber:
+def create(runtime: Runtime, deed: Deed, wanted: SubscriberWanted, kept: KeptSecret) -> Subscriber:
     """Make one, unless its address is taken or there are enough."""
 
     def work(connection: Connection) -> Subscriber:
@@ -46,6 +47,7 @@ def create(runtime: Runtime, wanted: SubscriberWanted, kept: KeptSecret) -> Subs
             raise _too_many(runtime)
         values = _columns(wanted.model_dump(exclude={"signature", "secret"})) | {"secrets": keyring.write([kept])}
         id_ = _enter(connection, same, {**values, "origin": "api"}, runtime.clock())
+        deed.note(connection, id_, app=wanted.app)
         return shown(connection, runtime, id_)
 
     return runtime.store.change(work)
@@ -62,7 +64,7 @@ def _enter(connection: Connection, left_behind: Columns | None, values: Columns,
     return id_
 
 
-def change(runtime: Runtime, id_: str, said: dict[str, Any]) -> Subscriber:
+def change(runtime: Runtime, deed: Deed, id_: str, said: dict[str, Any]) -> Subscriber:
     """Change one, as far as it is ours to change."""
 
     def work(connection: Connection) -> Subscriber:
@@ -76,6 +78,7 @@ def change(runtime: Runtime, id_: str, said: dict[str, Any]) -> Subscriber:
         moved = {} if (state, row["reason"]) == (row["state"], _REASONS[state]) else _moved(state, runtime.clock())
         fields = {name: value for name, value in said.items() if name != "state"}
         store.change_subscriber(connection, id_, _columns(fields) | (moved if "state" in said else {}))
+        deed.note(connection, id_, fields=sorted(said), **({"state": state} if "state" in said else {}))
         return shown(connection, runtime, id_)
 
     try:
@@ -84,19 +87,21 @@ def change(runtime: Runtime, id_: str, said: dict[str, Any]) -> Subscriber:
         raise _taken("Another one") from None
 
 
-def delete(runtime: Runtime, id_: str) -> int:
+def delete(runtime: Runtime, deed: Deed, id_: str) -> int:
     """Delete one, unless it is configured; tell how many deliveries were dropped."""
 
     def work(connection: Connection) -> int:
         row = _there(store.find_subscriber(connection, id_, locked=True))
         if row["origin"] == "config" and not _left_behind(row):
             raise _configured(runtime)
-        return store.remove_subscriber(connection, id_)
+        dropped = store.remove_subscriber(connection, id_)
+        deed.note(connection, id_, app=row["app"], deliveries=dropped)
+        return dropped
 
     return runtime.store.change(work)
 
 
-def rotate(runtime: Runtime, id_: str, secret: str, *, expires_in_seconds: int) -> Subscriber:
+def rotate(runtime: Runtime, deed: Deed, id_: str, secret: str, *, expires_in_seconds: int) -> Subscriber:
     """Put a new secret in front of those it has."""
     now = runtime.clock()
 
@@ -111,6 +116,7 @@ def rotate(runtime: Runtime, id_: str, secret: str, *, expires_in_seconds: int) 
             message = f"{keyring.SECRETS_MAX} secrets sign already: wait for one to end, or send expires_in_seconds 0."
             raise Refused(Refusal(409, "too_many_secrets", message, "expires_in_seconds"))
         store.change_subscriber(connection, id_, {"secrets": keyring.write(kept)})
+        deed.note(connection, id_, expires_in_seconds=expires_in_seconds)
         return shown(connection, runtime, id_)
 
     return runtime.store.change(work)
