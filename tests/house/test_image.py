@@ -29,6 +29,11 @@ def _copied() -> list[str]:
     return [source for line in words for source in line[:-1]]
 
 
+def _environment() -> dict[str, str]:
+    words = [word for line in _instructions("ENV") for word in line.split()]
+    return dict(word.split("=", 1) for word in words)
+
+
 @pytest.fixture(name="healthcheck", scope="module")
 def _healthcheck() -> ModuleType:
     spec = importlib.util.spec_from_file_location("healthcheck", HEALTHCHECK)
@@ -74,6 +79,26 @@ def test_the_image_has_the_four_packages() -> None:
 def test_the_image_runs_as_nobody() -> None:
     """The last word on the user is a number other than root's."""
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", _instructions("USER")[-1])
+
+
+def test_what_is_told_to_type_runs_read_only_and_without_a_privilege() -> None:
+    """The command of the deployment page shuts all that the image does not need."""
+    page = (ROOT / "deploy" / "README.md").read_text("utf-8")
+    command = page.partition("docker run --detach")[2].partition("```")[0]
+
+    for option in ("--read-only", "--tmpfs /tmp", "--cap-drop ALL", "--security-opt no-new-privileges"):
+        assert option in command
+    assert f"--volume clawback-data:{_environment()['CLAWBACK_DATA_DIR']}" in command
+
+
+def test_the_image_writes_where_its_user_may() -> None:
+    """The data directory is its working directory, and made for its user alone; no other is written to."""
+    home, user = _environment()["CLAWBACK_DATA_DIR"], _instructions("USER")[-1].partition(":")[0]
+    made = next(line for line in _instructions("RUN") if "install --directory" in line)
+
+    assert f"--owner={user} --group={user} --mode=0700 {home}" in " ".join(made.split())
+    assert home == _instructions("WORKDIR")[-1]
+    assert "1" == _environment()["PYTHONDONTWRITEBYTECODE"]
 
 
 def test_the_image_is_the_command() -> None:
