@@ -14,7 +14,7 @@ from handlers.revise import Origin, revise
 from schemas.entry import Entry
 from schemas.resources import Event
 from worker.runtime import Runtime
-from worker.store.inbox import Claimed, Outcome
+from worker.store.inbox import REPLAYED, Claimed, Outcome
 from worker.understand import Understood, Verdict
 
 ALARMS = frozenset({"unsubscribed"})
@@ -134,7 +134,7 @@ def _count(runtime: Runtime, decided: Sequence[Decided], now: float) -> None:
         ends[row.platform, "dead" if _is_dead(runtime, each) else _status(each.verdict)] += 1
         # A clock that was set back in between took no time, not less than none.
         took[row.platform].append(max(0.0, now - understood.picked_at))
-        if PARTLY not in each.tied.stations:  # else it took effect long ago
+        if each.tied.stations.keys().isdisjoint((PARTLY, REPLAYED)):  # else it was finished once, long ago
             waited[row.platform].append(max(0.0, now - row.received_at_ms / 1000))
     metrics = runtime.metrics
     for labels, count in ends.items():

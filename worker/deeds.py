@@ -3,7 +3,7 @@
 import getpass
 import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -45,6 +45,13 @@ class Deed:
         """
         self._write(connection, target, "done", None, detail)
         self.noted = True
+
+    def note_each(self, connection: Connection, targets: Sequence[str]) -> None:
+        """Write down that it is done to several: the one by its id, of more how many."""
+        if len(targets) == 1:
+            self.note(connection, targets[0])
+        else:
+            self.note(connection, None, count=len(targets))
 
     def fail(self, connection: Connection, target: str | None, outcome: Outcome, reason: str) -> None:
         """Write down that nothing was done, and why."""

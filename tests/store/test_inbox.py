@@ -3,6 +3,7 @@
 Real: the store on SQLite. Double: nothing.
 """
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -143,11 +144,12 @@ def test_reopening_begins_anew(at: Desk):
     """A finished notification is accepted again, with no attempts behind it and due at once; an unknown one is not."""
     insert(at, row("1", status="dead", attempts=8, reason="error:KeyError", finished_at_ms=NOW_MS))
     with at.store.write() as connection:
-        assert ["ntf_1"] == inbox.reopen(connection, ["ntf_1", "ntf_2"])
+        assert ["ntf_1"] == inbox.reopen(connection, ["ntf_1", "ntf_2"], now_ms=NOW_MS + 7)
         assert ["ntf_1"] == inbox.overdue(connection, now_ms=0, limit=5)
 
     again = stored(at)["ntf_1"]
     assert ("accepted", 0, None, None) == (again["status"], again["attempts"], again["reason"], again["finished_at_ms"])
+    assert {"verified": 0.25, "replayed": 7} == json.loads(again["stations"])
 
 
 def test_many_writers_insert_each_notification_once(at: Desk):

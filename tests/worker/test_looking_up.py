@@ -429,7 +429,7 @@ async def test_a_replay_learns_what_was_never_looked_up(home: Home):
 def reopen(home: Home, id_: str) -> None:
     """Replay, as the API does."""
     with home.house.store.write() as connection:
-        home.house.queue.notifications += inbox.reopen(connection, [id_])
+        home.house.queue.notifications += inbox.reopen(connection, [id_], now_ms=0)
 
 
 async def test_who_was_overtaken_changes_nothing(home: Home):
@@ -536,7 +536,7 @@ async def test_money_that_contradicts_itself_is_quarantined_with_both_numbers(tm
         process(at.runtime, [sold, back])
         first = {row["id"]: (row["status"], row["reason"], row["detail"]) for row in at.rows(tables.notifications)}
         with at.store.write() as connection:
-            inbox.reopen(connection, [back])
+            inbox.reopen(connection, [back], now_ms=0)
         process(at.runtime, [back])
         again = {row["id"]: (row["status"], row["reason"], row["detail"]) for row in at.rows(tables.notifications)}
 

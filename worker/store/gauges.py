@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from schemas.resources import RefundStatus
-from worker.store.inbox import LOOKING_UP
+from worker.store.inbox import LOOKING_UP, REPLAYED
 from worker.store.tables import ACCEPTED, DEAD, PENDING, QUARANTINED, deliveries, notifications, refunds, subscribers
 
 TAKEN_OR_ASKED: Final[tuple[RefundStatus, ...]] = ("to_issue", "pending", "requires_action", "succeeded")
@@ -33,7 +33,7 @@ class Gauges:
     """One reading of the store.
 
     Attributes:
-        inbox_oldest_ms: when the oldest notification that is not finished came; None: all are.
+        inbox_oldest_ms: when the oldest notification that was never finished came; None: all were.
         looking_up: notifications that took effect, and wait for an answer of a platform's API.
         refunds_unmatched: refunds of purchases of which nobody knows whose they are.
         subscriber_backlog: subscriber → deliveries that have not arrived.
@@ -73,7 +73,7 @@ def read_gauges(connection: Connection, sources: Iterable[tuple[str, str]]) -> G
 
 
 def inbox_oldest_ms(connection: Connection) -> int | None:
-    """Read when the oldest notification that is not finished came; None: all are."""
+    """Read when the oldest notification that was never finished came; None: all were."""
     return _inbox(connection)[1]
 
 
@@ -81,8 +81,13 @@ def _inbox(connection: Connection) -> tuple[int, int | None, int]:
     c = notifications.c
     # What waits for an answer of a platform's API has taken effect: it is late for nobody.
     in_effect = c.reason.is_not(None) & c.reason.startswith(LOOKING_UP, autoescape=True)
-    late = func.count().filter(~in_effect), func.min(c.received_at_ms).filter(~in_effect)
-    statement = select(*late, func.count().filter(in_effect)).where(c.status == ACCEPTED)
+    # What an operator replays came long ago, and was finished since: it says nothing of how far behind we are.
+    replayed = c.stations.contains(f'"{REPLAYED}"', autoescape=True)
+    statement = select(
+        func.count().filter(~in_effect),
+        func.min(c.received_at_ms).filter(~in_effect, ~replayed),
+        func.count().filter(in_effect),
+    ).where(c.status == ACCEPTED)
     pending, oldest, looking_up = connection.execute(statement).one()
     return pending, oldest, looking_up
 

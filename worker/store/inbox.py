@@ -16,6 +16,9 @@ from worker.store.tables import ACCEPTED, notifications
 LOOKING_UP = "looking_up:"
 """How the reason of an accepted notification begins that has taken effect, and may say more once it is looked up."""
 
+REPLAYED = "replayed"
+"""The station of a notification that an operator had accepted once more: it came long ago, and is late for nobody."""
+
 # Each is looked up by its id and judged then: the empty text keeps the planner from the index of what is accepted, in
 # which statistics expect next to nothing, and a storm has put everything.
 _ACCEPTED = "status || '' = 'accepted'"
@@ -27,6 +30,7 @@ _CLAIMED = f"""
     ORDER BY id FOR UPDATE SKIP LOCKED"""  # noqa: S608 - texts of our own
 _UNTOUCHED = f"SELECT id FROM notifications WHERE id IN ? AND {_ACCEPTED} AND attempts = 0"  # noqa: S608 - as above
 _SAID = "SELECT notification, document FROM entries WHERE notification IN ?"
+_REOPENED_COLUMNS = ("id", "status", "reason", "detail", "attempts", "finished_at_ms", "retry_at_ms", "stations")
 _FINISHED_COLUMNS = ("id", "status", "reason", "detail", "attempts", "stations", "retry_at_ms", "finished_at_ms")
 
 
@@ -159,15 +163,28 @@ def postpone(connection: Connection, ids: Sequence[str], *, now_ms: int, until_m
         connection.execute(update(notifications).where(c.id.in_(free)).values(retry_at_ms=until_ms))
 
 
-def reopen(connection: Connection, ids: Sequence[str]) -> list[str]:
-    """Make finished notifications accepted again, to be processed anew; returns those that exist."""
-    statement = (
-        update(notifications)
-        .where(notifications.c.id.in_(ids))
-        .values(status="accepted", reason=None, detail=None, attempts=0, finished_at_ms=None, retry_at_ms=0)
-        .returning(notifications.c.id)
-    )
-    return list(connection.execute(statement).scalars())
+def reopen(connection: Connection, ids: Sequence[str], *, now_ms: int, retry_at_ms: int = 0) -> list[str]:
+    """Make notifications accepted again, to be processed anew; returns those that exist.
+
+    Args:
+        connection: a transaction.
+        ids: whatever became of them.
+        now_ms: Unix milliseconds, for the station that says so.
+        retry_at_ms: when the sweeper shall look after those that nobody finished.
+    """
+    c = notifications.c
+    # In the order of their ids, as workers lock them.
+    found = select(c.id, c.received_at_ms, c.stations).where(c.id.in_(ids)).order_by(c.id).with_for_update()
+    rows = [
+        (row.id, "accepted", None, None, 0, None, retry_at_ms, _replayed(row.stations, now_ms - row.received_at_ms))
+        for row in connection.execute(found)
+    ]
+    bulk.change(connection, notifications, _REOPENED_COLUMNS, rows)
+    return [row[0] for row in rows]
+
+
+def _replayed(stations: str, after_ms: int) -> str:
+    return json.dumps({**json.loads(stations), REPLAYED: after_ms})
 
 
 def _stored(row: Iterable[Any]) -> Stored:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from functools import partial
 
-import structlog
 from aiohttp import web
 
 from config.settings import Settings
@@ -12,17 +11,13 @@ from handlers.platforms import PLATFORMS
 from schemas.base import Environment, PlatformName
 from schemas.meaning import Confirm
 from schemas.resources import Action, Notification, NotificationStatus
-from worker.deeds import Deed
-from worker.runtime import QueueUnavailable, Runtime
-from worker.store import inbox
+from worker import replay as stored
 from worker.store.notices import find_notification, list_notifications
 from worker.web.auditing import DEED
 from worker.web.errors import not_found
 from worker.web.keys import RUNTIME, ask, in_thread
 from worker.web.pages import Listing, Query, Text, TimePaged, listing, path_text, resource
 from worker.web.routes import Answer, Route
-
-log = structlog.get_logger()
 
 _FILTERS = ("app", "platform", "environment", "status", "type")
 
@@ -67,7 +62,9 @@ async def show(request: web.Request, _: Query) -> web.Response:
 
 async def replay(request: web.Request, query: Query) -> web.Response:
     """Process a notification again. Harmless at any time: what it said is in the ledger once."""
-    await in_thread(request, _reopen, request.config_dict[RUNTIME], request[DEED], path_text(request, "id"))
+    deed, id_ = request[DEED], path_text(request, "id")
+    if not await in_thread(request, stored.replay, request.config_dict[RUNTIME], [id_], deed.note_each):
+        raise not_found("notification")
     return await show(request, query)
 
 
@@ -84,19 +81,6 @@ def action_of(settings: Settings, app: str, platform: str, body: bytes, headers:
     if not isinstance(meaning, Confirm):
         return None
     return Action(type="confirm_subscription", topic=meaning.topic, token=meaning.token, url=meaning.url)
-
-
-def _reopen(runtime: Runtime, deed: Deed, id_: str) -> None:
-    with runtime.store.write() as connection:
-        reopened = inbox.reopen(connection, [id_])
-        if reopened:
-            deed.note(connection, id_)
-    if not reopened:
-        raise not_found("notification")
-    try:
-        runtime.queue.put_notifications(reopened)
-    except QueueUnavailable:
-        log.warning("queue.unavailable", queue="notifications", waiting=len(reopened))
 
 
 ROUTES = (
