@@ -23,6 +23,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "simulate": ("worker.cli.simulate", "Send genuinely signed notifications."),
     "listen": ("worker.cli.listen", "Show events as they come, and forward them to a receiver on this machine."),
     "trigger": ("worker.cli.trigger", "Send a signed sample of an event to a receiver."),
+    "dead": ("worker.cli.dead", "Look at what failed too often, and retry or discard it."),
     "replay": ("worker.cli.replay", "Process stored notifications again."),
     "rebuild": ("worker.cli.rebuild", "Fold the ledger again after products or policy changed."),
     "token": ("worker.cli.token", "Make, list, replace and revoke tokens while everything runs."),

@@ -42,15 +42,15 @@ def command(ids: tuple[str, ...], config: Path | None, data_dir: Path, **options
     with opened(config, data_dir) as runtime:
         wanted = wanted and until_now(runtime, wanted)
         chosen = named(runtime, ids) if wanted is None else ()
-        counted = Counter(each.status for each in chosen) if wanted is None else _count(runtime, wanted)
+        counted = Counter(each.status for each in chosen) if wanted is None else count(runtime, wanted)
         total = sum(counted.values())
         done = 0 if dry_run else replay_all(runtime, wanted or chosen, total, ACTION)
     if options["as_json"]:
         print_json({"chosen": total, "by_status": counted, "replayed": done, "dry_run": dry_run})
     elif dry_run:
-        click.echo(f"{_how_many(counted)} would be replayed.")
+        click.echo(f"{how_many(counted)} would be replayed.")
     else:
-        click.echo(f"{_how_many(counted)}: {done} accepted again, for the workers to take up.")
+        click.echo(f"{how_many(counted)}: {done} accepted again, for the workers to take up.")
 
 
 def named(runtime: "Runtime", ids: Sequence[str]) -> Sequence["Chosen"]:
@@ -89,9 +89,9 @@ def replay_all(runtime: "Runtime", wanted: "Selection | Sequence[Chosen]", total
     note = of_the_command_line(action, runtime.clock).note_each
     done = 0
     with long_work("Replaying", total) as advance:
-        for count in replay_batches(runtime, batches, note):
-            advance(count)
-            done += count
+        for replayed in replay_batches(runtime, batches, note):
+            advance(replayed)
+            done += replayed
     return done
 
 
@@ -111,7 +111,8 @@ def _wanted(ids: tuple[str, ...], options: dict[str, Any]) -> "Selection | None"
     return Selection(**{"statuses": tuple(each for each in STATUSES if each != "accepted"), **chosen})
 
 
-def _count(runtime: "Runtime", wanted: "Selection") -> Counter[str]:
+def count(runtime: "Runtime", wanted: "Selection") -> Counter[str]:
+    """Count what is chosen, by status."""
     from worker.replay import batches_of
 
     counted: Counter[str] = Counter()
@@ -128,7 +129,8 @@ def _portions(chosen: Sequence["Chosen"]) -> Iterator[Sequence["Chosen"]]:
     return (chosen[at : at + BATCH_MAX] for at in range(0, len(chosen), BATCH_MAX))
 
 
-def _how_many(counted: Counter[str]) -> str:
+def how_many(counted: Counter[str]) -> str:
+    """Say how many notifications that are, and of which status."""
     total = sum(counted.values())
     kinds = ", ".join(f"{count} {status}" for status, count in sorted(counted.items()))
     return f"{total} notification{'' if total == 1 else 's'}{f' ({kinds})' if kinds else ''}"

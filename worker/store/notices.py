@@ -37,6 +37,13 @@ def find_notification(connection: Connection, id_: str, *, action_of: ActionOf) 
     return next(iter(_show(connection, found, action_of)), None)
 
 
+def find_notifications(connection: Connection, ids: Sequence[str], *, action_of: ActionOf) -> list[Notification]:
+    """Find notifications by our ids, in the order in which they came."""
+    c = notifications.c
+    found = rows(connection, select(*_SHOWN).where(c.id.in_(ids)).order_by(c.received_at_ms, c.id))
+    return _show(connection, found, action_of)
+
+
 def _show(connection: Connection, found: Sequence[RowMapping], action_of: ActionOf) -> list[Notification]:
     told = _events_of(connection, [row["id"] for row in found])
     asking = [row["id"] for row in found if (row["status"], row["reason"]) == ("quarantined", "confirm_subscription")]

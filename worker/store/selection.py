@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, bindparam, func, literal, select, tuple_, update
 
 from schemas.resources import NotificationStatus
 from worker.store import bulk
@@ -16,6 +16,9 @@ Key = tuple[int, str]
 
 FIRST: Final[Key] = (-1, "")
 """Before every notification."""
+
+DISCARDED: Final = "discarded"
+"""Why a notification is ignored that an operator gave up."""
 
 _CHOSEN = "SELECT received_at_ms, id, status FROM notifications WHERE id IN ?"
 _UNTOUCHED = """
@@ -77,6 +80,22 @@ def find(connection: Connection, ids: Sequence[str]) -> dict[str, Chosen]:
 def untouched(connection: Connection, ids: Sequence[str]) -> int:
     """Count those of these that no worker has taken up since they were accepted."""
     return len(list(bulk.ask(connection, _UNTOUCHED, ids)))
+
+
+def statuses(connection: Connection, ids: Sequence[str], *, locked: bool = False) -> dict[str, str]:
+    """Read the statuses of these; `locked`: nobody changes them before this transaction ends."""
+    statement = select(notifications.c.id, notifications.c.status).where(notifications.c.id.in_(ids))
+    statement = statement.order_by(notifications.c.id)
+    return {row.id: row.status for row in connection.execute(statement.with_for_update() if locked else statement)}
+
+
+def discard(connection: Connection, ids: Sequence[str], *, note: str, now_ms: int) -> None:
+    """Have these ignored from now on, by somebody's decision; what they were, and the note, stay on record."""
+    c = notifications.c
+    was = literal("was ") + c.status + func.coalesce(literal(", ") + c.reason, "")
+    detail = was + literal(f"; {note}" if note else "")
+    ended = {"status": "ignored", "reason": DISCARDED, "finished_at_ms": now_ms}
+    connection.execute(update(notifications).where(c.id.in_(ids)).values(**ended, detail=detail))
 
 
 def _conditions(selection: Selection) -> list[ColumnElement[bool]]:
