@@ -1,6 +1,7 @@
 """An installation for verbs that work on what is stored: a configuration, a database of either kind, and its rows."""
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,16 @@ class Installation:
     at: Desk
     directory: Path
 
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def __call__(
+        self, *arguments: str, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run a verb on it to its end."""
         file = self.directory / "clawback.toml"
         if not file.exists():
             file.write_text(CONFIG)
         here = ("--config", str(file), "--data-dir", str(self.directory / "data"))
-        return clawback(*arguments, *here, environment={"CLAWBACK_STORE__URL": self.at.store.url})
+        environment = {"CLAWBACK_STORE__URL": self.at.store.url, **(environment or {})}
+        return clawback(*arguments, *here, environment=environment)
 
     def put(self, name: str, **said: Any) -> str:
         """Have a notification in the inbox; give its id."""

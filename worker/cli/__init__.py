@@ -25,6 +25,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "trigger": ("worker.cli.trigger", "Send a signed sample of an event to a receiver."),
     "dead": ("worker.cli.dead", "Look at what failed too often, and retry or discard it."),
     "replay": ("worker.cli.replay", "Process stored notifications again."),
+    "export": ("worker.cli.export", "Export refunds or events as CSV, JSON Lines or Parquet."),
     "rebuild": ("worker.cli.rebuild", "Fold the ledger again after products or policy changed."),
     "token": ("worker.cli.token", "Make, list, replace and revoke tokens while everything runs."),
     "audit": ("worker.cli.audit", "Show what operators did."),
