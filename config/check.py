@@ -27,6 +27,8 @@ TYPE_PATTERN = re.compile(r"\*|[a-z_]+\.(\*|[a-z_]+)")
 BROKER_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel")
 STORE_SCHEMES = ("sqlite", "postgresql")
 TOKEN_CHARACTERS_MIN = 16
+NOTIFICATION_DAYS_MIN = 30
+"""Stripe sends events of the last 30 days again on demand: https://docs.stripe.com/cli/events/resend"""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -34,6 +36,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
     """Find what makes a well-typed configuration unusable."""
     yield from _server(settings)
     yield from _encryption_keys(settings.store)
+    yield from _retention(settings.store)
     yield from _tokens(settings)
     for name, app in settings.apps.items():
         yield from _app(name, app)
@@ -82,6 +85,13 @@ def _is_network(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _retention(store: Store) -> Iterator[Problem]:
+    """Platforms repeat themselves for days, and can be asked to for weeks: as long they must be known again."""
+    if 0 < store.keep_notifications_days < NOTIFICATION_DAYS_MIN:
+        text = f"is less than {NOTIFICATION_DAYS_MIN}: repetitions would be taken for news; 0 keeps them for ever"
+        yield Problem(("store", "keep_notifications_days"), text)
 
 
 def _store(url: str) -> Iterator[Problem]:

@@ -50,6 +50,10 @@ class Store(Section):
     """How long events stay in the feed; 0: for ever. What a pending delivery needs stays anyway."""
     keep_deliveries_days: int = Field(default=90, ge=0, le=36_500)
     """How long deliveries that are finished are kept, with their attempts; 0: as long as their events."""
+    keep_notifications_days: int = Field(default=0, ge=0, le=36_500)
+    """How long notifications stay that are processed or ignored; 0: for ever. What needs a person stays anyway."""
+    keep_answers_hours: int = Field(default=24, ge=1, le=8_760)
+    """How long the first answer to an Idempotency-Key is given again."""
     encryption_keys: tuple[str, ...] = Field(default=(), repr=False)
     """Fernet keys for the secrets of subscribers that the API made: the first seals, all of them open."""
 

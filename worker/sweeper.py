@@ -3,7 +3,7 @@
 The queue is a hint and may lose everything. This is what makes that harmless.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -17,6 +17,7 @@ from worker.process import count_changes, hint_deliveries
 from worker.runtime import QueueUnavailable, Runtime
 from worker.store import answers, inbox, lapses, locks, outbox, setback, subscribers
 from worker.store.deliveries import settle_missed
+from worker.store.inbox_retention import prune_notifications
 from worker.store.outbox import Owners
 from worker.store.postgresql import end_silent
 from worker.store.retention import BEGINNING, Pruned, prune_deliveries, prune_events
@@ -25,6 +26,13 @@ BATCH_MAX = 500
 TIDIED_MAX = 10_000
 PRUNED_MAX = 1_000
 DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+BATCHES: Mapping[str, Callable[..., Pruned]] = {
+    "events": prune_events,
+    "deliveries": prune_deliveries,
+    "notifications": prune_notifications,
+}
+"""What is kept for so many days and no longer: kind → how a batch of it is forgotten."""
 LEASE_SECONDS = 3.0
 """A round takes far less. Whoever dies after one keeps the others from sweeping for so long."""
 
@@ -44,15 +52,9 @@ class Found:
         return len(self.notifications) + len(self.deliveries) + len(self.lapsed)
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """How far one round of forgetting is: after which event and which attempt it goes on; None: nothing is left."""
-
-    events: int | None = BEGINNING
-    attempts: int | None = BEGINNING
-
-
-NEW_ROUND = Round()
+Round = Mapping[str, int | None]
+"""How far one round of forgetting is: kind → after what it goes on; None, or absent: nothing is left of it."""
+NEW_ROUND: Round = dict.fromkeys(BATCHES, BEGINNING)
 
 
 def sweep(runtime: Runtime) -> int:
@@ -119,7 +121,7 @@ def tidy(runtime: Runtime) -> int:
     """Forget what has outlived its purpose; return how many rows that were. Once an hour is often enough."""
     now = runtime.clock()
     with runtime.store.write() as connection:
-        forgotten = answers.forget_old(connection, now_ms=int(now * 1000))
+        forgotten = answers.forget_old(connection, before_ms=ends_ms(runtime)["answers"])
         forgotten += subscribers.forget_orphans(connection)
         forgotten += settle_missed(connection, int(now * 1000), limit=TIDIED_MAX)
         return forgotten + lapses.forget_passed(connection, now=int(now), limit=TIDIED_MAX)
@@ -134,30 +136,47 @@ def prune(runtime: Runtime, so_far: Round = NEW_ROUND) -> Round | None:
     Raises:
         StoreUnavailable: nothing was forgotten.
     """
-    now_ms, kept = int(runtime.clock() * 1000), runtime.settings.store
-    events_after = so_far.events if kept.keep_events_days else None
-    attempts_after = so_far.attempts if kept.keep_deliveries_days else None
-    if events_after is None and attempts_after is None:
-        return None
+    done = prune_batch(runtime, so_far) or {}
+    counts = {kind: sum(getattr(batch, kind) for batch in done.values()) for kind in BATCHES}
+    if any(counts.values()):
+        log.info("sweep.pruned", **counts)
+    return further(done)
 
-    def change(connection: Connection) -> tuple[Pruned, Pruned]:
+
+def prune_batch(runtime: Runtime, so_far: Round = NEW_ROUND) -> Mapping[str, Pruned] | None:
+    """Forget a batch of each kind of which something is left; None: another process is at it.
+
+    Raises:
+        StoreUnavailable: nothing was forgotten.
+    """
+    ends = ends_ms(runtime)
+    left = {kind: after for kind, after in so_far.items() if after is not None and kind in ends}
+    if not left:
+        return {}
+
+    def change(connection: Connection) -> Mapping[str, Pruned] | None:
         if not _mine(connection, "retention"):
-            return Pruned(), Pruned()
-        return (
-            _batch(prune_events, connection, now_ms - kept.keep_events_days * DAY_MS, events_after),
-            _batch(prune_deliveries, connection, now_ms - kept.keep_deliveries_days * DAY_MS, attempts_after),
-        )
+            return None
+        return {
+            kind: BATCHES[kind](connection, before_ms=ends[kind], limit=PRUNED_MAX, after=after)
+            for kind, after in left.items()
+        }
 
-    of_events, of_attempts = runtime.store.change(change)
-    events, deliveries = of_events.events, of_events.deliveries + of_attempts.deliveries
-    if events or deliveries:
-        log.info("sweep.pruned", events=events, deliveries=deliveries)
-    further = Round(of_events.end, of_attempts.end)
-    return None if further == Round(None, None) else further
+    return runtime.store.change(change)
 
 
-def _batch(forget: Callable[..., Pruned], connection: Connection, before_ms: int, after: int | None) -> Pruned:
-    return Pruned() if after is None else forget(connection, before_ms=before_ms, limit=PRUNED_MAX, after=after)
+def further(done: Mapping[str, Pruned]) -> Round | None:
+    """Tell where a round goes on after these batches; None: it is over."""
+    ends = {kind: batch.end for kind, batch in done.items()}
+    return None if set(ends.values()) <= {None} else ends
+
+
+def ends_ms(runtime: Runtime) -> Mapping[str, int]:
+    """Tell before which moment, in Unix milliseconds, each kind is older than it is to be kept; absent: for ever."""
+    now_ms, kept = int(runtime.clock() * 1000), runtime.settings.store
+    days = {kind: getattr(kept, f"keep_{kind}_days") for kind in BATCHES}
+    ends = {kind: now_ms - number * DAY_MS for kind, number in days.items() if number}
+    return {**ends, "answers": now_ms - kept.keep_answers_hours * HOUR_MS}
 
 
 def _look(runtime: Runtime, connection: Connection, now_ms: int) -> Found:

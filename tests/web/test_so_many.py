@@ -17,6 +17,7 @@ from tests.store.outbox_story import SEALER, SECRET
 from tests.store.test_contention import waits
 from tests.worker.desk import Desk, desk
 from worker import keyring
+from worker.deeds import of_the_command_line
 from worker.runtime import Runtime
 from worker.store.subscribers import count_of
 from worker.web.errors import Refused
@@ -33,7 +34,8 @@ def make(runtime: Runtime, number: int) -> str:
     """Make a subscriber at an address of its own; give its id, or why not."""
     wanted = SubscriberWanted(app="acme", url=f"https://api.acme.example/{number}")
     try:
-        return create(runtime, wanted, keyring.keep(SECRET, SEALER)).id
+        deed = of_the_command_line("subscriber.create", lambda: 0.0)
+        return create(runtime, deed, wanted, keyring.keep(SECRET, SEALER)).id
     except Refused as refused:
         return refused.refusal.code
 

@@ -19,7 +19,7 @@ from tests.worker.desk import Desk, arrival, desk
 from worker.delivery import Deliverer
 from worker.inbox import Inbox
 from worker.setback import SetBack
-from worker.store import locks, outbox, tables
+from worker.store import outbox, tables
 from worker.sweeper import forget_future, sweep
 
 HOUR = 3600.0
@@ -75,22 +75,6 @@ def test_what_happened_in_the_future_is_told_now(at: Desk):
         lapsed_ms = now_ms + outbox.LEASE_MS_MAX
         assert {fresh, claimed} == set(outbox.due(connection, lapsed_ms, 10))
         assert {fresh, claimed, *retried} == set(outbox.due(connection, now_ms + 300_000, 10))
-
-
-def test_a_lock_of_the_future_is_free(at: Desk):
-    """Who swept while the clock was ahead, and died, keeps nobody from sweeping for an hour; a fresh lock stands."""
-    now_ms = int(at.clock() * 1000)
-    for name, ahead_ms in (("sweeper", int(HOUR * 1000)), ("retention", 0)):
-        with at.store.write() as connection:
-            until_ms = now_ms + ahead_ms + 3000
-            assert locks.acquire(connection, name, holder="dead", now_ms=now_ms + ahead_ms, until_ms=until_ms)
-
-    forget_future(at.runtime)
-
-    with at.store.write() as connection:
-        mine = {"holder": "alive", "now_ms": now_ms, "until_ms": now_ms + 3000}
-        assert locks.acquire(connection, "sweeper", **mine)
-        assert not locks.acquire(connection, "retention", **mine)
 
 
 @pytest.mark.parametrize("held_by", ["its pace", "its rest"])

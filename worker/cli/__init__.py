@@ -26,6 +26,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "dead": ("worker.cli.dead", "Look at what failed too often, and retry or discard it."),
     "replay": ("worker.cli.replay", "Process stored notifications again."),
     "export": ("worker.cli.export", "Export refunds or events as CSV, JSON Lines or Parquet."),
+    "prune": ("worker.cli.prune", "Forget now what is older than it is to be kept."),
     "rebuild": ("worker.cli.rebuild", "Fold the ledger again after products or policy changed."),
     "token": ("worker.cli.token", "Make, list, replace and revoke tokens while everything runs."),
     "audit": ("worker.cli.audit", "Show what operators did."),

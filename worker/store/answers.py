@@ -7,9 +7,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.store.tables import idempotency
 
-KEPT_MS = 24 * 3600 * 1000
-"""How long a key is remembered: as long as a client may sensibly go on trying."""
-
 ABANDONED_MS = 120 * 1000
 """A claim without an answer for this long belongs to a process that died."""
 
@@ -30,9 +27,17 @@ class Claimed:
     body: str | None = None
 
 
-def claim(connection: Connection, key: str, fingerprint: str, *, now_ms: int) -> Claimed:
-    """Claim a key for one request, or tell who has it."""
-    _forget(connection, key, now_ms)
+def claim(connection: Connection, key: str, fingerprint: str, *, now_ms: int, kept_ms: int) -> Claimed:
+    """Claim a key for one request, or tell who has it.
+
+    Args:
+        connection: a transaction.
+        key: as it came.
+        fingerprint: of the request.
+        now_ms: Unix milliseconds.
+        kept_ms: how long a key is remembered.
+    """
+    _forget(connection, key, now_ms, kept_ms)
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     row = {"key": key, "fingerprint": fingerprint, "created_at_ms": now_ms}
     statement = dialect.insert(idempotency).values(row).on_conflict_do_nothing().returning(idempotency.c.key)
@@ -40,7 +45,7 @@ def claim(connection: Connection, key: str, fingerprint: str, *, now_ms: int) ->
         return Claimed(mine=True, fingerprint=fingerprint)
     known = connection.execute(select(idempotency).where(idempotency.c.key == key)).first()
     if known is None:  # whoever had it gave it back just now
-        return claim(connection, key, fingerprint, now_ms=now_ms)
+        return claim(connection, key, fingerprint, now_ms=now_ms, kept_ms=kept_ms)
     return Claimed(mine=False, fingerprint=known.fingerprint, status=known.status, body=known.body)
 
 
@@ -54,13 +59,13 @@ def release(connection: Connection, key: str) -> None:
     connection.execute(delete(idempotency).where(idempotency.c.key == key, idempotency.c.status.is_(None)))
 
 
-def forget_old(connection: Connection, *, now_ms: int) -> int:
-    """Delete every answer that has been kept for long enough; returns how many."""
-    return connection.execute(delete(idempotency).where(idempotency.c.created_at_ms < now_ms - KEPT_MS)).rowcount
+def forget_old(connection: Connection, *, before_ms: int) -> int:
+    """Delete every answer to a key that came before a moment; returns how many."""
+    return connection.execute(delete(idempotency).where(idempotency.c.created_at_ms < before_ms)).rowcount
 
 
-def _forget(connection: Connection, key: str, now_ms: int) -> None:
+def _forget(connection: Connection, key: str, now_ms: int, kept_ms: int) -> None:
     """Forget this key if its time is over or whoever claimed it died."""
     c = idempotency.c
     abandoned = c.status.is_(None) & (c.created_at_ms < now_ms - ABANDONED_MS)
-    connection.execute(delete(idempotency).where(c.key == key, or_(c.created_at_ms < now_ms - KEPT_MS, abandoned)))
+    connection.execute(delete(idempotency).where(c.key == key, or_(c.created_at_ms < now_ms - kept_ms, abandoned)))

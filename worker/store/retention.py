@@ -35,6 +35,7 @@ class Pruned:
 
     events: int = 0
     deliveries: int = 0
+    notifications: int = 0
     end: int | None = None
 
 

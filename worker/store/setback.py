@@ -1,17 +1,14 @@
 """Let nothing wait for a moment that was chosen while a clock was ahead and has been set back since.
 
 Times in the tables are the clock's of the machine that wrote them. One that was an hour ahead leaves rows behind that
-are due in an hour, claimed for an hour, and a lock that nobody else may take for so long. What tells them from others
-is that nobody who reads the right time could have written them.
+are due in an hour, or claimed for an hour. What tells them from others is that nobody who reads the right time could
+have written them. Locks go by the database's clock, and see to it themselves (`worker/store/locks.py`).
 """
 
 from sqlalchemy import Connection, select, update
 
 from worker.store.outbox import LEASE_MS_MAX
-from worker.store.tables import ACCEPTED, PENDING, deliveries, locks, notifications, subscribers
-
-LOCK_MS_MAX = 60_000
-"""No lock is taken for longer at a time."""
+from worker.store.tables import ACCEPTED, PENDING, deliveries, notifications, subscribers
 
 
 def forget_future(connection: Connection, *, now_ms: int, sweep_after_ms: int) -> int:
@@ -25,7 +22,7 @@ def forget_future(connection: Connection, *, now_ms: int, sweep_after_ms: int) -
         now_ms: Unix milliseconds.
         sweep_after_ms: after which an accepted notification is looked after, at most.
     """
-    n, d, s, k = notifications.c, deliveries.c, subscribers.c, locks.c
+    n, d, s = notifications.c, deliveries.c, subscribers.c
     told = d.subscriber.in_(select(s.id))  # what is pending is indexed by its subscriber
     stuck = (
         update(notifications)
@@ -38,6 +35,5 @@ def forget_future(connection: Connection, *, now_ms: int, sweep_after_ms: int) -
         .where(d.status == PENDING, told, d.claimed_until_ms > now_ms + LEASE_MS_MAX)
         .values(claimed_until_ms=now_ms + LEASE_MS_MAX),
         update(subscribers).where(s.not_before_ms > now_ms).values(not_before_ms=now_ms),
-        update(locks).where(k.until_ms > now_ms + LOCK_MS_MAX).values(until_ms=now_ms),
     )
     return sum(connection.execute(statement).rowcount for statement in stuck)

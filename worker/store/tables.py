@@ -17,7 +17,7 @@
 | tokens | who may ask: the hash of a bearer token, and what it opens | the API, the command line |
 | audit | what an operator did: append-only, which triggers see to | the API, the command line |
 | locks | who does what must run once | sweeper |
-| marks | one word about the whole: whose feed this is, how far back it goes | migration, pruning |
+| marks | one word about the whole: whose feed this is, how far back it and the inbox go | migration, pruning |
 
 Nothing here is of one database only: text, integers (64 bit), blobs. Times are Unix milliseconds (`*_ms`) or, where
 a resource shows them, Unix seconds (`*_at`). JSON is text that we wrote ourselves.

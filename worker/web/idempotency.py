@@ -20,6 +20,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 HEADER = "Idempotency-Key"
+HOUR_MS = 3_600_000
 KEY_PATTERN = r"^[!-~]{1,255}$"
 SECRET = web.RequestKey("secret", bool)
 """Set by whoever answers with a secret: what is kept of that answer is sealed."""
@@ -35,7 +36,8 @@ async def idempotency(request: web.Request, handler: Handler) -> web.StreamRespo
     if not re.fullmatch(KEY_PATTERN, key):
         raise bad_parameter(HEADER, "Should be 1 to 255 printable ASCII characters without spaces.")
     fingerprint = await _fingerprint(request)
-    claimed = await _write(request, answers.claim, key, fingerprint, now_ms=int(now(request) * 1000))
+    kept_ms = request.config_dict[RUNTIME].settings.store.keep_answers_hours * HOUR_MS
+    claimed = await _write(request, answers.claim, key, fingerprint, now_ms=int(now(request) * 1000), kept_ms=kept_ms)
     if not claimed.mine:
         return _again(claimed, fingerprint, request.config_dict[RUNTIME].sealer)
     return await _first(request, handler, key)
