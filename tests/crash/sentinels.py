@@ -73,6 +73,14 @@ def watched(directory: Path) -> Iterator[Watched]:
 
 
 @contextmanager
+def serving(directory: Path, port: int) -> Iterator[None]:
+    """Run one server alone."""
+    with _running(directory, [require_valkey(), "--port", port, "--bind", "127.0.0.1", "--save", ""]):
+        assert eventually(lambda: _role(port) == "master", 30)
+        yield
+
+
+@contextmanager
 def _running(directory: Path, command: list[Any]) -> Iterator[subprocess.Popen[bytes]]:
     directory.mkdir(parents=True)
     with (directory / "log").open("wb") as log:

@@ -106,6 +106,35 @@ def test_the_image_is_the_command() -> None:
     assert ['["clawback"]'] == _instructions("ENTRYPOINT")
 
 
+def test_instructions_that_take_a_list_are_given_one() -> None:
+    """A command that a shell would run is no process of ours: a signal to stop would reach the shell alone."""
+    for name in ("ENTRYPOINT", "CMD"):
+        assert all(re.fullmatch(r'\[("[^"]+"(, )?)+\]', line) for line in _instructions(name))
+    assert ["SIGTERM"] == _instructions("STOPSIGNAL")
+
+
+def test_the_image_is_built_of_what_is_pinned() -> None:
+    """Packages come by their hashes, nothing comes from an address, and no stage is of whatever is newest."""
+    text = (ROOT / "Dockerfile").read_text("utf-8")
+    assert "--require-hashes" in text
+    assert not re.search(r"^\s*(ADD\b|.*\b(curl|wget|apt-get|sudo)\b)|:latest\b", text, flags=re.MULTILINE)
+    assert all(re.fullmatch(r"\$\{PYTHON\}( AS \w+)?", line) for line in _instructions("FROM"))
+    assert re.fullmatch(r"PYTHON=python:3\.\d+-slim-\w+", _instructions("ARG")[0])
+
+
+def test_the_image_holds_no_secret() -> None:
+    """No variable of it is a secret's: those are given where it is started."""
+    given = re.findall(r"\b([A-Z][A-Z0-9_]+)=", " ".join([*_instructions("ENV"), *_instructions("ARG")]))
+    assert not [name for name in given if re.search(r"TOKEN|SECRET|PASSWORD|KEY", name)]
+
+
+def test_the_last_user_is_nobody_before_anything_runs() -> None:
+    """After the user is set nothing more is built, so that nothing of the image is that user's to change."""
+    text = (ROOT / "Dockerfile").read_text("utf-8")
+    _, _, after = text.rpartition("\nUSER ")
+    assert not re.search(r"^(RUN|COPY|USER)\b", after, flags=re.MULTILINE)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])  # noqa: S104 - asked, not bound
 def test_an_endpoint_is_well_if_it_answers(healthcheck: ModuleType, port: int, host: str) -> None:
     """Whatever address the endpoint is bound to, it is asked where it listens."""
