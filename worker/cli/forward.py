@@ -115,7 +115,7 @@ def service(url: str | None, token: str | None, data_dir: Path) -> tuple[str, st
 async def refusal(response: "aiohttp.ClientResponse", url: str) -> Failure:
     """Say in one line why the service does not answer what was asked."""
     if response.status == 401:
-        return Failure(f"{url} does not know this token: name one of its [admin] tokens with --token or CLAWBACK_TOKEN")
+        return Failure(f"{url} does not know this token: name one of `clawback token new`, or of its [admin] tokens")
     try:
         error = json.loads(await response.read())["error"]
         return Failure(f"{url} says {response.status}: {error['message']}")
