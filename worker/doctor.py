@@ -21,7 +21,8 @@ from worker import bootstrap, trust
 from worker.audit import check_fold
 from worker.broker import connect
 from worker.clients.google_key import KeyFileError, read_service_account
-from worker.doctor_seals import Verdict, look_at_seals
+from worker.doctor_rows import look_at_deliveries, look_at_feed, look_at_inbox
+from worker.doctor_seals import Said, Verdict, look_at_seals
 from worker.lookups import MAKERS
 from worker.ownership import DISTRIBUTION, collisions, strays
 from worker.runtime import Runtime
@@ -59,17 +60,18 @@ class Patient:
 Check = Callable[[Patient], Iterator[Finding]]
 
 
-def examine(settings: Settings, data_dir: Path) -> list[Finding]:
+def examine(settings: Settings, data_dir: Path, *, saying: Callable[[str], object] = str) -> list[Finding]:
     """Run every check.
 
     Args:
         settings: settled ones.
         data_dir: where an embedded broker would be.
+        saying: is told the name of each check before it begins: some take long.
     """
     runtime = bootstrap.build(settings)
     patient = Patient(settings, data_dir, runtime)
     try:
-        return [finding for name, check in CHECKS.items() for finding in _run(name, check, patient)]
+        return [finding for name, check in CHECKS.items() for finding in _run(name, check, patient, saying)]
     finally:
         bootstrap.close(runtime)
 
@@ -79,7 +81,8 @@ def healthy(findings: list[Finding]) -> bool:
     return all(finding.verdict != "failed" for finding in findings)
 
 
-def _run(name: str, check: Check, patient: Patient) -> Iterator[Finding]:
+def _run(name: str, check: Check, patient: Patient, saying: Callable[[str], object]) -> Iterator[Finding]:
+    saying(name)
     try:
         yield from check(patient)
     except StoreUnavailable as error:
@@ -204,13 +207,33 @@ def check_ledger(patient: Patient) -> Iterator[Finding]:
         yield Finding("ledger", "ok", f"{audit.lineages} stored views equal the fold of their entries")
 
 
+def check_inbox(patient: Patient) -> Iterator[Finding]:
+    """What came in adds up with what became of it."""
+    yield from _rows("inbox", look_at_inbox, patient)
+
+
+def check_feed(patient: Patient) -> Iterator[Finding]:
+    """Every customer's events are numbered without a gap."""
+    yield from _rows("feed", look_at_feed, patient)
+
+
+def check_deliveries(patient: Patient) -> Iterator[Finding]:
+    """What is told waits, arrived or failed as it says."""
+    yield from _rows("deliveries", look_at_deliveries, patient)
+
+
 def check_seals(patient: Patient) -> Iterator[Finding]:
     """Every secret that is sealed can be opened, and no key is kept for nothing."""
+    yield from _rows("seals", look_at_seals, patient)
+
+
+def _rows(name: str, look: Callable[[Runtime], Iterator[Said]], patient: Patient) -> Iterator[Finding]:
+    """Look at rows, where they are those that this code knows."""
     if current(patient.runtime.store) != head():
-        yield Finding("seals", "skipped", "the database needs a migration first")
+        yield Finding(name, "skipped", "the database needs a migration first")
         return
-    for verdict, detail, advice in look_at_seals(patient.runtime):
-        yield Finding("seals", verdict, detail, advice)
+    for verdict, detail, advice in look(patient.runtime):
+        yield Finding(name, verdict, detail, advice)
 
 
 PLATFORMS = ("apple", "google", "stripe", "amazon")
@@ -225,6 +248,9 @@ CHECKS: Mapping[str, Check] = {
     "broker": check_broker,
     "packages": check_packages,
     "ledger": check_ledger,
+    "inbox": check_inbox,
+    "feed": check_feed,
+    "deliveries": check_deliveries,
 }
 
 _SAFE = ("fsync", "full_page_writes")

@@ -4,6 +4,7 @@ Real: both databases, inbox, processing, sweeper. Double: the queue and the cloc
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,7 @@ async def accept(at: Desk, sale: str) -> list[str]:
     """Accept a story now; give the ids."""
     inbox, ids = Inbox(at.store, at.queue), []
     for number, (kind, subject) in enumerate(a_refunded_subscription(sale)):
-        said = arrival(f"{sale}_{number}", kind, subject)
-        object.__setattr__(said, "received_at", at.clock.now)
+        said = replace(arrival(f"{sale}_{number}", kind, subject), received_at=at.clock.now)
         ids.append((await inbox.accept(said)).id)
     return ids
 

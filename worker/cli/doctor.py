@@ -1,5 +1,6 @@
 """`clawback doctor`."""
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,10 +21,14 @@ COLORS = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "dim"}
 def command(config: Path | None, data_dir: Path, *, as_json: bool) -> int:
     """Check everything that can be checked, and say what to do.
 
-    Configuration, keys, clocks, database, migrations, broker, who owns our packages, and whether what is stored equals
-    what its entries say. Changes nothing. Exit code 1 if anything failed.
+    Configuration, keys, clocks, database, migrations, broker, who owns our packages, whether what is stored equals what
+    its entries say, and whether what came in adds up with what became of it and was told. Changes nothing. Exit code 1
+    if anything failed.
     """
-    findings = examine(load_settings(config, data_dir), data_dir)
+    console = Console(stderr=True)
+    with console.status("") if console.is_terminal else nullcontext() as shown:
+        saying = (lambda name: shown.update(f"Looking at {name}")) if shown else str
+        findings = examine(load_settings(config, data_dir), data_dir, saying=saying)
     if as_json:
         print_json({"healthy": healthy(findings), "findings": [asdict(finding) for finding in findings]})
     else:
