@@ -24,6 +24,8 @@ KINDS = ("dead", "quarantined")
 NOTE_CHARACTERS_MAX = 500
 RETRY, DISCARD = "notification.retry", "notification.discard"
 """What these are called in the audit log."""
+FOLDED_AFTER = 200
+"""Characters, where the table goes to no terminal."""
 
 
 @click.group("dead")
@@ -188,13 +190,13 @@ def _print_table(shown: "Sequence[Notification]") -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("notification", "received", "app", "platform", "type", "reason", "attempts"):
-        table.add_column(heading, overflow="fold", no_wrap=heading in ("notification", "received"))
+        table.add_column(heading, overflow="fold", no_wrap=heading == "notification")
     for each in shown:
         type_ = f"{each.type} {each.subtype}".strip()
         where = (each.id, _moment(each.received_at), each.app, each.platform)
         table.add_row(*map(Text, (*where, type_, each.reason or "", str(each.attempts))))
     if shown:
-        Console().print(table)
+        Console(width=None if sys.stdout.isatty() else FOLDED_AFTER).print(table)
     else:
         click.echo("Nothing is there.")
 
