@@ -155,8 +155,12 @@ def begin_at_zero(metrics: Metrics, settings: Settings) -> None:
     on = [(name, app) for app, one in settings.apps.items() for name in PLATFORMS if one.platform(name) is not None]
     for (platform, app), outcome in itertools.product(on, RECEIVED):
         metrics.notifications.labels(platform, app, outcome)
-    for platform, status in itertools.product(dict.fromkeys(name for name, _ in on), PROCESSED):
+    platforms = sorted({name for name, _ in on})
+    for platform, status in itertools.product(platforms, PROCESSED):
         metrics.processed.labels(platform, status)
+    timed = (metrics.verify_seconds, metrics.accept_seconds, metrics.process_seconds, metrics.receive_to_effect_seconds)
+    for histogram, platform in itertools.product(timed, platforms):
+        histogram.labels(platform)
     for change in dict.fromkeys(ENTITLEMENT_CHANGES.values()):
         metrics.entitlement_changes.labels(f"entitlement.{change}")
     for outcome in ATTEMPTED:
