@@ -33,6 +33,8 @@ BATCHES: Mapping[str, Callable[..., Pruned]] = {
     "notifications": prune_notifications,
 }
 """What is kept for so many days and no longer: kind → how a batch of it is forgotten."""
+AHEAD_MS = 2_000
+"""So far the clocks of several machines may be apart without anybody noticing: worker/doctor.py warns from here on."""
 LEASE_SECONDS = 3.0
 """A round takes far less. Whoever dies after one keeps the others from sweeping for so long."""
 
@@ -101,18 +103,30 @@ def give_up_silent(runtime: Runtime) -> int:
     return ended
 
 
+def look_ahead(runtime: Runtime) -> int:
+    """Hint at what was accepted by a clock that is ahead of this one, and would be swept so much later; count it.
+
+    Raises:
+        StoreUnavailable: nothing was changed.
+    """
+    now_ms, after_ms = int(runtime.clock() * 1000), int(runtime.settings.work.sweep_after_seconds * 1000)
+    with runtime.store.read() as connection:
+        found = setback.accepted_in_future(connection, after_ms=now_ms + after_ms + AHEAD_MS, limit=BATCH_MAX)
+    if found:
+        runtime.store.change(lambda connection: setback.bring_back(connection, found, until_ms=now_ms + after_ms))
+        _hint_notifications(runtime, found)
+        log.warning("sweep.accepted_in_future", count=len(found))
+    return len(found)
+
+
 def forget_future(runtime: Runtime) -> int:
     """Make due what waits for a moment that a clock showed before it was set back; return how many things that were.
 
     Raises:
         StoreUnavailable: nothing was changed.
     """
-    now_ms, sweep_after_ms = int(runtime.clock() * 1000), int(runtime.settings.work.sweep_after_seconds * 1000)
-
-    def change(connection: Connection) -> int:
-        return setback.forget_future(connection, now_ms=now_ms, sweep_after_ms=sweep_after_ms)
-
-    if found := runtime.store.change(change):
+    now_ms = int(runtime.clock() * 1000)
+    if found := runtime.store.change(lambda connection: setback.forget_future(connection, now_ms=now_ms)):
         log.warning("sweep.clock_set_back", count=found)
     return found
 

@@ -7,7 +7,6 @@ worker, its rows to the sweeper.
 import ctypes
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,18 +19,15 @@ from worker import bootstrap, garbage
 from worker.actors import declare
 from worker.broker import make_broker
 from worker.control import Control
+from worker.rounds import Rounds
 from worker.runtime import Runtime
-from worker.setback import SetBack
 from worker.store.engine import StoreUnavailable
-from worker.sweeper import NEW_ROUND, forget_future, give_up_silent, prune, sweep, tidy
 
 log = structlog.get_logger()
 
 IDLE_MS = 500
 """How long a thread with nothing to do waits before it looks whether to stop; work itself wakes it at once."""
 SWEEP_EVERY_SECONDS = 1.0
-TIDY_EVERY_SECONDS = 3600.0
-GIVE_UP_EVERY_SECONDS = 5.0
 STOP_GRACE_SECONDS = 20.0
 M_ARENA_MAX = -8
 """Its number in malloc.h."""
@@ -109,26 +105,10 @@ def _stop_signal() -> Iterator[threading.Event]:
 
 def _sweep_until(runtime: Runtime, stop: threading.Event) -> None:
     """Sweep every second; say once that the store is away, and once that it is back."""
-    away = False
-    tidy_at, give_up_at, forgetting = 0.0, 0.0, NEW_ROUND
-    watch, set_back = SetBack(runtime.clock), True  # nobody knows what the clock was like before this process
+    away, rounds = False, Rounds(runtime)
     while not stop.wait(SWEEP_EVERY_SECONDS):
-        set_back = watch.noticed() or set_back
         try:
-            if time.monotonic() >= give_up_at:
-                # First: whoever is silent may hold what a sweep would wait for.
-                give_up_silent(runtime)
-                give_up_at = time.monotonic() + GIVE_UP_EVERY_SECONDS
-            if set_back:
-                forget_future(runtime)
-                set_back = False
-            sweep(runtime)
-            if time.monotonic() >= tidy_at:
-                tidy(runtime)
-                # What is more than a batch goes a batch with each sweep: nothing waits for it.
-                further = prune(runtime, forgetting)
-                tidy_at = time.monotonic() + (0.0 if further else TIDY_EVERY_SECONDS)
-                forgetting = further or NEW_ROUND
+            rounds.go()
         except StoreUnavailable as error:
             if not away:
                 log.warning("sweep.store_unavailable", error=str(error))

@@ -17,6 +17,7 @@ from handlers.backoff import Verdict
 from tests.store.outbox_story import subscribe, subscriber
 from tests.worker.desk import SETTINGS, Desk, arrival, desk
 from tests.worker.stripe_events import a_refunded_subscription
+from worker.deeds import of_the_command_line
 from worker.doctor_rows import look_at_deliveries, look_at_feed, look_at_inbox
 from worker.inbox import Inbox
 from worker.process import process
@@ -95,7 +96,7 @@ async def test_what_adds_up_is_said_in_one_line_each(at: Desk):
 async def test_what_is_replayed_or_pruned_adds_up(at: Desk):
     """Neither what is on its way once more nor what was forgotten by plan is missed."""
     ids = [row["id"] for row in at.rows(t.notifications)]
-    replay(at.runtime, ids)
+    replay(at.runtime, ids, of_the_command_line("notification.replay", at.clock).note_each)
     assert [] == wrong(at)
     process(at.runtime, ids)
 

@@ -5,13 +5,15 @@ are due in an hour, or claimed for an hour. What tells them from others is that 
 have written them. Locks go by the database's clock, and see to it themselves (`worker/store/locks.py`).
 """
 
+from collections.abc import Sequence
+
 from sqlalchemy import Connection, select, update
 
 from worker.store.outbox import LEASE_MS_MAX
 from worker.store.tables import ACCEPTED, PENDING, deliveries, notifications, subscribers
 
 
-def forget_future(connection: Connection, *, now_ms: int, sweep_after_ms: int) -> int:
+def forget_future(connection: Connection, *, now_ms: int) -> int:
     """Make due what would wait in vain; return how many rows that were.
 
     A retry of what failed keeps its time: it may be that much late, and is as likely to be right. A subscriber's wish
@@ -20,14 +22,10 @@ def forget_future(connection: Connection, *, now_ms: int, sweep_after_ms: int) -
     Args:
         connection: a transaction.
         now_ms: Unix milliseconds.
-        sweep_after_ms: after which an accepted notification is looked after, at most.
     """
-    n, d, s = notifications.c, deliveries.c, subscribers.c
+    d, s = deliveries.c, subscribers.c
     told = d.subscriber.in_(select(s.id))  # what is pending is indexed by its subscriber
     stuck = (
-        update(notifications)
-        .where(n.status == ACCEPTED, n.retry_at_ms > now_ms + sweep_after_ms, n.attempts == 0)
-        .values(retry_at_ms=now_ms),
         update(deliveries)
         .where(d.status == PENDING, told, d.next_attempt_ms > now_ms, d.created_at_ms > now_ms)
         .values(next_attempt_ms=now_ms),
@@ -37,3 +35,20 @@ def forget_future(connection: Connection, *, now_ms: int, sweep_after_ms: int) -
         update(subscribers).where(s.not_before_ms > now_ms).values(not_before_ms=now_ms),
     )
     return sum(connection.execute(statement).rowcount for statement in stuck)
+
+
+def accepted_in_future(connection: Connection, *, after_ms: int, limit: int) -> list[str]:
+    """List notifications that nobody worked on and nobody will look after before then, though they came before now.
+
+    Whoever accepted them may be on another machine, whose clock is nobody's business here.
+    """
+    n = notifications.c
+    those = select(n.id).where(n.status == ACCEPTED, n.retry_at_ms > after_ms, n.attempts == 0)
+    return list(connection.execute(those.limit(limit)).scalars())
+
+
+def bring_back(connection: Connection, ids: Sequence[str], *, until_ms: int) -> None:
+    """Have these looked after at a moment that comes, as they were hinted at just now."""
+    n = notifications.c
+    those = update(notifications).where(n.id.in_(ids), n.status == ACCEPTED, n.attempts == 0)
+    connection.execute(those.values(retry_at_ms=until_ms))

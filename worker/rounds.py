@@ -1,0 +1,56 @@
+"""What a worker does by itself, without being asked: each thing as often as it must be done."""
+
+import time
+from collections.abc import Callable
+
+from worker.runtime import Runtime
+from worker.setback import SetBack
+from worker.sweeper import NEW_ROUND, forget_future, give_up_silent, look_ahead, prune, sweep, tidy
+
+GIVE_UP_EVERY_SECONDS = 5.0
+LOOK_AHEAD_EVERY_SECONDS = 10.0
+TIDY_EVERY_SECONDS = 3600.0
+
+
+class Rounds:
+    """Remembers when each thing is due. One that failed is due again at once.
+
+    Args:
+        runtime: the parts of this process.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._due: dict[Callable[[Runtime], object], float] = {}
+        self._watch = SetBack(runtime.clock)
+        self._set_back = True  # nobody knows what the clock was like before this process
+        self._tidy_at, self._forgetting = 0.0, NEW_ROUND
+
+    def go(self) -> None:
+        """Sweep, and do what else is due.
+
+        Raises:
+            StoreUnavailable: what was not done is done the next time.
+        """
+        self._set_back = self._watch.noticed() or self._set_back
+        self._every(GIVE_UP_EVERY_SECONDS, give_up_silent)  # first: a sweep would wait for what the silent hold
+        if self._set_back:
+            forget_future(self._runtime)
+            self._set_back = False
+        sweep(self._runtime)
+        self._every(LOOK_AHEAD_EVERY_SECONDS, look_ahead)
+        self._tidy()
+
+    def _every(self, seconds: float, do: Callable[[Runtime], object]) -> None:
+        if time.monotonic() >= self._due.get(do, 0.0):
+            do(self._runtime)
+            self._due[do] = time.monotonic() + seconds
+
+    def _tidy(self) -> None:
+        if time.monotonic() < self._tidy_at:
+            return
+        tidy(self._runtime)
+        # What is more than a batch goes a batch with each round: nothing waits for it.
+        further = prune(self._runtime, self._forgetting)
+        self._tidy_at = time.monotonic() + (0.0 if further else TIDY_EVERY_SECONDS)
+        self._forgetting = further or NEW_ROUND
