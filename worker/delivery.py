@@ -12,6 +12,7 @@ import asyncio
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -222,7 +223,9 @@ class Deliverer:
                 self._report(ended, recorded)
                 self._line_up({**recorded.following, **more})
                 self._let_go(ended, taken, claimed)
-                if not self._closing:
+                if self._closing:
+                    await self._give_back(claimed.claims)
+                else:
                     self._begin(claimed.claims)
 
     def _take(self) -> dict[str, str]:
@@ -382,6 +385,11 @@ class Deliverer:
             return recorded, claimed, {id_: one for one in dry for id_ in outbox.due_of(connection, one, now_ms, most)}
 
         return self._runtime.store.change(change)
+
+    async def _give_back(self, claims: Sequence[Claim]) -> None:
+        """Leave what was claimed while closing to whoever goes on, who would have to wait until the claims lapse."""
+        with suppress(StoreUnavailable):
+            await self._in_thread(self._runtime.store.change, lambda connection: outbox.give_back(connection, claims))
 
     async def _in_thread(self, function: Callable[..., T], *args: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)

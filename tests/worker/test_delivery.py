@@ -7,6 +7,7 @@ logged and counted.
 
 import asyncio
 import ssl
+import threading
 from base64 import b64encode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -478,6 +479,31 @@ async def test_a_claim_that_lapses_is_not_acted_on(runtime, deliverer, clock):
     assert [event(1).id] == backend.ids
     assert ["deliver.claim_lapsed"] == [line["event"] for line in logs]
     assert 1 == len(attempt_rows(runtime))
+
+
+async def test_what_is_claimed_while_closing_is_given_back(runtime, deliverer):
+    """A stop leaves no delivery claimed that nobody attempts: whoever goes on may take it at once."""
+    # After a stop under load ten deliveries waited until their claims lapsed.
+    claiming, closing = threading.Event(), threading.Event()
+
+    def wait(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.startswith('UPDATE "deliveries" SET "claimed_until_ms"'):
+            claiming.set()
+            closing.wait(10)
+
+    async with Backend() as backend:
+        listens(runtime, backend)
+        ready = happened(runtime, event(1), event(1, user="user-7"))
+        watch.listen(runtime.store.engine, "before_cursor_execute", wait)
+        await deliverer.deliver(ready)
+        await asyncio.to_thread(claiming.wait, 10)
+        close = asyncio.create_task(deliverer.close())
+        await asyncio.sleep(0)
+        closing.set()
+        await close
+        assert [] == backend.ids
+
+    assert [0, 0] == [row.claimed_until_ms for row in delivery_rows(runtime.store).values()]
 
 
 async def test_a_commit_nobody_heard_of_is_recorded_once(runtime, deliverer):

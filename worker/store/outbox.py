@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Integer, and_, bindparam, exists, or_, select
+from sqlalchemy import Connection, Integer, and_, bindparam, exists, or_, select, update
 
 from handlers import ids as identify
 from handlers.outgoing import matches
@@ -284,6 +284,13 @@ def claim(
     return Claimed(claims, paced.resting, strange)
 
 
+def give_back(connection: Connection, claims: Iterable[Claim]) -> None:
+    """Let others take at once what was claimed and will not be attempted; what somebody else has by now is theirs."""
+    mine = [{"one": claim.id, "ours": claim.claimed_until_ms} for claim in claims]
+    if mine:
+        connection.execute(_give_back, mine)
+
+
 def first_in_line(connection: Connection, customers: Iterable[Customer]) -> dict[Customer, str]:
     """Find the first unfinished delivery of each of these customers, in one statement."""
     wanted = set(customers)
@@ -325,3 +332,10 @@ def _claim(row: Any, now_ms: int) -> Claim:
         failing_since_ms=row.failing_since_ms,
         late=row.next_attempt_ms <= now_ms - LATE_MS,
     )
+
+
+_give_back = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("one"), deliveries.c.claimed_until_ms == bindparam("ours"))
+    .values(claimed_until_ms=0)
+)
