@@ -17,10 +17,12 @@ from tests.worker.stripe_events import a_refunded_subscription
 from worker.inbox import Inbox
 from worker.process import process
 from worker.store import deliveries as told
-from worker.store import feed, outbox, retention, tables, timeline
+from worker.store import exports, feed, inbox_retention, outbox, retention, selection, tables, timeline
 from worker.store import inbox as inboxes
 from worker.store.engine import Store
+from worker.store.exports import Span
 from worker.store.gauges import read_gauges
+from worker.store.selection import Selection
 
 ROWS = 20_000
 GROWING = (
@@ -158,6 +160,23 @@ def test_a_scrape_reads_no_table_from_end_to_end(at: Desk):
         read_gauges(connection, [("acme", "stripe"), ("old-1", "old-1")])
 
     assert len(plans.found) > 6
+
+
+def test_what_operators_ask_for_is_found_by_indexes(at: Desk):
+    """To walk through a selection, to export, and to prune costs what is found, among years of rows."""
+    fill(at.store)
+    plans = Plans()
+    plans.watch(at.store)
+    with at.store.write() as connection:
+        for wanted in (Selection(), Selection(app="old-7", platform="old-7"), Selection(statuses=("dead",))):
+            selection.walk(connection, wanted, after=(ROWS // 2, ""), limit=10)
+        inbox_retention.prune_notifications(connection, before_ms=100, limit=10)
+        inboxes.unseen(connection, ["old-1", "old-2"])
+        inboxes.reopen(connection, ["old-1", "old-2"], now_ms=1)
+    assert [] == list(exports.read_refunds(at.store, Span(since_ms=ROWS * 1000 + 1), stretch=10))
+    next(exports.read_events(at.store, Span(app="old-7"), (ROWS // 2, ROWS), stretch=10))
+
+    assert len(plans.found) > 7
     assert [] == plans.scans()
 
 
