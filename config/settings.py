@@ -55,7 +55,7 @@ class Store(Section):
     keep_answers_hours: int = Field(default=24, ge=1, le=8_760)
     """How long the first answer to an Idempotency-Key is given again."""
     encryption_keys: tuple[str, ...] = Field(default=(), repr=False)
-    """Fernet keys for the secrets of subscribers that the API made: the first seals, all of them open."""
+    """For what platforms posted, and the secrets of the API's subscribers: the first seals, all of them open."""
 
 
 class Broker(Section):

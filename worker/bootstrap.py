@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection
 
 from config.settings import Settings
+from worker.bodies import Bodies
 from worker.broker import make_broker
 from worker.keyring import sealed_anew
 from worker.lookups import Lookups
@@ -36,6 +37,7 @@ def build(settings: Settings, *, broker: RedisBroker | None = None) -> Runtime:
         clock=time.time,
         lookups=Lookups(settings, metrics, clock=time.time),
         sealer=Sealer(settings.store.encryption_keys),
+        bodies=Bodies(settings.store.encryption_keys),
     )
 
 

@@ -5,7 +5,6 @@ load one fsync and one queue message serve many requests, without a timer that w
 """
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import structlog
 
 from handlers import ids
 from schemas.received import Identity
+from worker.bodies import PLAIN, Bodies
 from worker.runtime import Queue, QueueUnavailable
 from worker.store import inbox
 from worker.store.engine import Store, StoreUnavailable
@@ -65,11 +65,15 @@ class Inbox:
         store: where they become durable.
         queue: where their ids are hinted at afterwards.
         retry_after_seconds: when the sweeper shall look after a row that nobody finished.
+        bodies: seals what came.
     """
 
-    def __init__(self, store: Store, queue: Queue, *, retry_after_seconds: float = 10.0) -> None:
+    def __init__(
+        self, store: Store, queue: Queue, *, retry_after_seconds: float = 10.0, bodies: Bodies = PLAIN
+    ) -> None:
         self._store = store
         self._queue = queue
+        self._bodies = bodies
         self._retry_after_ms = int(retry_after_seconds * 1000)
         self._waiting: deque[tuple[Arrival, asyncio.Future[Accepted]]] = deque()
         self._flushing: asyncio.Task[None] | None = None
@@ -153,6 +157,7 @@ class Inbox:
     def _row(self, arrival: Arrival) -> dict[str, object]:
         identity = arrival.identity
         received_at_ms = int(arrival.received_at * 1000)
+        body, headers = self._bodies.put(arrival.id, arrival.body, arrival.headers)
         verified_ms = round((arrival.verified_at - arrival.received_at) * 1000, 3)
         return {
             "id": arrival.id,
@@ -165,8 +170,8 @@ class Inbox:
             "subtype": identity.subtype,
             "occurred_at_ms": identity.occurred_at_ms,
             "received_at_ms": received_at_ms,
-            "body": arrival.body,
-            "headers": json.dumps(dict(arrival.headers)) if arrival.headers else "{}",
+            "body": body,
+            "headers": headers,
             "status": "accepted",
             "attempts": 0,
             "retry_at_ms": received_at_ms + self._retry_after_ms,

@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 
 from config.settings import Settings
 from schemas.meaning import Confirm
+from worker.bodies import PLAIN, Bodies
 from worker.confirm import visit
 from worker.lookups import Question
 from worker.metrics import Metrics
@@ -80,6 +81,7 @@ class Runtime:
         visit: confirms an SNS subscription where the configuration asks for it.
         lookups: asks the platforms' APIs where the configuration has credentials for them.
         sealer: opens the secrets of subscribers that are in the store.
+        bodies: seals and opens what platforms posted.
     """
 
     settings: Settings
@@ -90,3 +92,4 @@ class Runtime:
     visit: Callable[[Confirm], bool] = visit
     lookups: Lookups = NOBODY
     sealer: Sealer = NO_KEYS
+    bodies: Bodies = PLAIN

@@ -101,7 +101,8 @@ async def _opened(settings: Settings) -> AsyncIterator[tuple[web.AppRunner, web.
 
 
 def _open_inbox(runtime: Runtime) -> Inbox:
-    return Inbox(runtime.store, runtime.queue, retry_after_seconds=runtime.settings.work.sweep_after_seconds)
+    seconds = runtime.settings.work.sweep_after_seconds
+    return Inbox(runtime.store, runtime.queue, retry_after_seconds=seconds, bodies=runtime.bodies)
 
 
 def _depths(runtime: Runtime, broker: RedisBroker) -> Sequence[QueueDepth]:

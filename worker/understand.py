@@ -102,7 +102,8 @@ def _read(runtime: Runtime, row: Stored, section: Any) -> _Read:
         return _Read(row, picked_at, verdict=_quarantined(Quarantined("not_configured")))
     platform = PLATFORMS[row.platform]
     try:
-        payload = platform.recall(row.body, row.headers)
+        body, headers = runtime.bodies.take(row.id, row.body, row.headers)
+        payload = platform.recall(body, headers)
         wanted = platform.needs(payload) if section.looks_up else ()
     except Rejected as refused:
         return _Read(row, picked_at, verdict=_quarantined(Quarantined(refused.reason)))

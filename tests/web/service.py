@@ -18,6 +18,7 @@ from config.products import Product
 from config.settings import Admin, App, Server, Settings
 from config.settings import Store as Choices
 from tests.web.seed import ANNUAL, APP, NOW
+from worker.bodies import Bodies
 from worker.fetch import Fetched, FetchFailed
 from worker.inbox import Inbox
 from worker.metrics import Metrics, QueueDepth
@@ -154,6 +155,7 @@ def runtime_of(chosen: Settings, url: str, queue: Queue, clock: Clock) -> Runtim
         metrics=Metrics(CollectorRegistry()),
         clock=clock,
         sealer=Sealer(chosen.store.encryption_keys),
+        bodies=Bodies(chosen.store.encryption_keys),
     )
 
 
@@ -162,7 +164,7 @@ def application(runtime: Runtime, queue: Queue, trust: Any = None) -> web.Applic
     return create_app(
         runtime,
         trust=trust or Trust(runtime.settings.apps, NoNetwork()),
-        open_inbox=lambda: Inbox(runtime.store, queue),
+        open_inbox=lambda: Inbox(runtime.store, queue, bodies=runtime.bodies),
         depths=queue.depths,
     )
 

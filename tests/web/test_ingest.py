@@ -317,7 +317,8 @@ def _assert_one_line(
 def _stored(service: Service) -> list[tuple[Any, ...]]:
     c = notifications.c
     with service.store.read() as connection:
-        return [tuple(row) for row in connection.execute(select(c.id, c.body, c.status, c.type))]
+        rows = connection.execute(select(c.id, c.body, c.status, c.type))
+        return [(id_, service.runtime.bodies.take(id_, body, {})[0], *more) for id_, body, *more in rows]
 
 
 async def _raw(service: Service, request: bytes) -> bytes:

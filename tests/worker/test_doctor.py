@@ -1,6 +1,7 @@
 """What is wrong is found, named, and comes with what to do."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from cryptography.fernet import Fernet
@@ -11,14 +12,18 @@ from config.settings import Settings
 from tests.services import require_valkey, valkey
 from tests.store.later import at_9999
 from tests.store.outbox_story import SECRET, subscribe, subscriber
+from tests.worker.desk import arrival
 from tests.worker.platform_api import write_key
 from worker import keyring
+from worker.bodies import Bodies
 from worker.broker import connect
 from worker.doctor import CHECKS, Finding, examine, healthy
 from worker.doctor_seals import EXAMPLE
+from worker.inbox import Inbox
 from worker.ownership import collisions, strays
 from worker.sealing import Sealer
 from worker.start import migrate, settle
+from worker.store import inbox
 from worker.store.engine import Store
 from worker.store.tables import subscribers
 from worker.valkey import EmbeddedValkey
@@ -91,6 +96,29 @@ def test_a_lost_key_and_an_idle_one_are_named(look, tmp_path):
     assert ("warning", True) == (idle.verdict, "key 2 of 3" in idle.detail)
     assert "ok" == fine.verdict
     assert not any(key in finding.detail for key in keys for finding in (lost, *none, idle, fine))
+
+
+def test_bodies_are_held_against_the_keys(look, tmp_path):
+    """Bodies that no key opens are a failure; those of a later key, or open ones, a warning that says how to seal."""
+    keys = [Fernet.generate_key().decode() for _ in range(3)]
+    text = f"{CONFIG}\n[store]\nencryption_keys = "
+    look()
+    store = Store(settle(load(tmp_path / "clawback.toml", {}), tmp_path).store.url)
+    with store.write() as connection:
+        inbox.insert_absent(connection, [a_row(1, keys[0]), a_row(2, keys[1]), a_row(3, keys[1]), a_row(4)])
+    store.close()
+
+    closed, stale, *_ = of(look(f"{text}{[keys[0], keys[2]]}"), "seals")
+    fine = of(look(f"{text}{[keys[0], keys[1]]}"), "seals")
+
+    assert ("failed", "no key opens the bodies of 2 notifications") == (closed.verdict, closed.detail)
+    assert ("warning", True, "clawback reseal") == (stale.verdict, stale.detail.startswith("1 bodies"), stale.advice)
+    assert ["3 bodies"] == [finding.detail[:8] for finding in fine if finding.verdict == "warning"]
+
+
+def a_row(number: int, *keys: str) -> dict[str, Any]:
+    """Make a row of the inbox as the door would, with these keys."""
+    return Inbox(cast("Any", None), cast("Any", None), bodies=Bodies(keys))._row(arrival(number))
 
 
 def test_the_example_s_key_is_nobody_s(look):

@@ -30,6 +30,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "rebuild": ("worker.cli.rebuild", "Fold the ledger again after products or policy changed."),
     "token": ("worker.cli.token", "Make, list, replace and revoke tokens while everything runs."),
     "audit": ("worker.cli.audit", "Show what operators did."),
+    "reseal": ("worker.cli.reseal", "Seal the inbox anew after the encryption key was changed."),
     "doctor": ("worker.cli.doctor", "Check everything that can be checked, and say what to do."),
     "version": ("worker.cli.version", "Say which version this is."),
 }

@@ -11,8 +11,8 @@ from schemas.resources import Action, Notification
 from worker.store.queries import After, Filters, equal, newest_first, rows
 from worker.store.tables import events, notifications
 
-ActionOf = Callable[[str, str, bytes, Mapping[str, str]], Action | None]
-"""App, platform, body, headers → what an operator is asked to do."""
+ActionOf = Callable[[str, str, str, bytes, Mapping[str, str]], Action | None]
+"""Our id, app, platform, body and headers as they are stored → what an operator is asked to do."""
 
 _SHOWN = [column for column in notifications.c if column.name not in ("body", "headers")]
 
@@ -68,7 +68,7 @@ def _actions(connection: Connection, ids: Sequence[str], action_of: ActionOf) ->
     c = notifications.c
     statement = select(c.id, c.app, c.platform, c.body, c.headers).where(c.id.in_(ids))
     return {
-        row.id: action_of(row.app, row.platform, row.body, json.loads(row.headers))
+        row.id: action_of(row.id, row.app, row.platform, row.body, json.loads(row.headers))
         for row in connection.execute(statement)
     }
 

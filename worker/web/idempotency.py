@@ -23,7 +23,7 @@ HEADER = "Idempotency-Key"
 HOUR_MS = 3_600_000
 KEY_PATTERN = r"^[!-~]{1,255}$"
 SECRET = web.RequestKey("secret", bool)
-"""Set by whoever answers with a secret: what is kept of that answer is sealed."""
+"""Set by whoever answers with a secret: what is kept of that answer is sealed, or not kept without a key."""
 _SEALED = "sealed:"
 
 
@@ -48,8 +48,8 @@ async def _first(request: web.Request, handler: Handler, key: str) -> web.Stream
     if response.status >= 500 or not isinstance(response, web.Response) or not isinstance(response.body, bytes):
         await _write(request, answers.release, key)
     else:
-        body = response.body.decode()
-        kept = _SEALED + request.config_dict[RUNTIME].sealer.seal(body) if SECRET in request else body
+        body, sealer = response.body.decode(), request.config_dict[RUNTIME].sealer
+        kept = _SEALED + sealer.seal(body) if sealer or SECRET in request else body
         await _write(request, answers.keep, key, response.status, kept)
     return response
 

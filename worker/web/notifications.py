@@ -5,13 +5,13 @@ from functools import partial
 
 from aiohttp import web
 
-from config.settings import Settings
 from handlers.errors import Rejected
 from handlers.platforms import PLATFORMS
 from schemas.base import Environment, PlatformName
 from schemas.meaning import Confirm
 from schemas.resources import Action, Notification, NotificationStatus
 from worker import replay as stored
+from worker.sealing import Sealed
 from worker.store.notices import find_notification, list_notifications
 from worker.web.auditing import DEED
 from worker.web.errors import not_found
@@ -44,7 +44,7 @@ async def list_(request: web.Request, asked: NotificationsQuery) -> web.Response
         asked.model_dump(include=set(_FILTERS)),
         after=asked.cursor,
         limit=asked.limit + 1,
-        action_of=partial(action_of, request.config_dict[RUNTIME].settings),
+        action_of=partial(action_of, request.config_dict[RUNTIME]),
     )
     received = {notification.id: at_ms for at_ms, notification in found}
     return listing([shown for _, shown in found], asked.limit, lambda shown: (received[shown.id], shown.id))
@@ -52,9 +52,8 @@ async def list_(request: web.Request, asked: NotificationsQuery) -> web.Response
 
 async def show(request: web.Request, _: Query) -> web.Response:
     """Show one notification."""
-    settings = request.config_dict[RUNTIME].settings
     id_ = path_text(request, "id")
-    found = await ask(request, find_notification, id_, action_of=partial(action_of, settings))
+    found = await ask(request, find_notification, id_, action_of=partial(action_of, request.config_dict[RUNTIME]))
     if found is None:
         raise not_found("notification")
     return resource(found)
@@ -68,15 +67,19 @@ async def replay(request: web.Request, query: Query) -> web.Response:
     return await show(request, query)
 
 
-def action_of(settings: Settings, app: str, platform: str, body: bytes, headers: Mapping[str, str]) -> Action | None:
+def action_of(
+    runtime: Runtime, id_: str, app: str, platform: str, body: bytes, headers: Mapping[str, str]
+) -> Action | None:
     """Read out of a stored confirmation what an operator needs to confirm it."""
-    section = settings.apps[app].platform(platform) if app in settings.apps else None
+    apps = runtime.settings.apps
+    section = apps[app].platform(platform) if app in apps else None
     if section is None or platform not in PLATFORMS:
         return None
     understand = PLATFORMS[platform]
     try:
-        meaning = understand.normalize(understand.read(body, headers), {}, settings=section)
-    except Rejected:
+        said = understand.read(*runtime.bodies.take(id_, body, headers))
+        meaning = understand.normalize(said, {}, settings=section)
+    except (Rejected, Sealed):
         return None
     if not isinstance(meaning, Confirm):
         return None
