@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from config.settings import App
 from handlers.decide import decide, rebuild
+from handlers.erased import PREFIX, kept_out
 from handlers.placing import refs_of
 from schemas.book import Book, Decision, Draft
 from schemas.entry import Entry
@@ -31,7 +32,14 @@ class Bookkeeper:
         self._before = ledger.load_book(connection, entries, for_update=True)
         self._draft = Draft(self._before)
         self._merged: dict[str, str] = {}
+        self._erased = {
+            key
+            for key, lineage in self._before.lineages.items()
+            if any(bought.user_id and bought.user_id.startswith(PREFIX) for bought in lineage.purchases)
+        }
         self.events: list[Event] = []
+        self.erased: set[str] = set()
+        """Notifications that spoke of somebody who was erased: their bodies are to be destroyed."""
 
     @property
     def book(self) -> Book:
@@ -44,9 +52,22 @@ class Bookkeeper:
         Returns:
             What follows from it.
         """
-        decision = decide(self.book, entries, app=app, now_ms=self._now_ms)
+        decision = decide(self.book, self._kept_out(entries), app=app, now_ms=self._now_ms)
         self._take(decision)
         return decision
+
+    def _kept_out(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Say of nobody what concerns a purchase whose holder was erased; all else, which is nearly all, as it is."""
+        if not self._erased:
+            return entries
+        refs = self.book.refs
+        homes = [next((refs[ref] for ref in refs_of(entry) if ref in refs), None) for entry in entries]
+        concerned = [entry for entry, home in zip(entries, homes, strict=True) if home in self._erased]
+        self.erased |= {entry.source.notification for entry in concerned if entry.source.notification}
+        return [
+            entry if home is None else kept_out(entry, self.book.lineages[home])
+            for entry, home in zip(entries, homes, strict=True)
+        ]
 
     def contradictions(self, entries: Sequence[Entry]) -> tuple[str, ...]:
         """List why refunds are not believed that these speak of, or else bear on, as the book stands now.

@@ -77,6 +77,8 @@ def tie(each: Understood, claimed: Claimed, held: Sequence[Entry]) -> Tied:
     present, and tells nothing of a moment that is long past.
     """
     row, verdict, stations = each.row, each.verdict, claimed.stations
+    if not row.body:  # it was erased: what it said stands, and is not taken back for it
+        return Tied(each, stations, replace(verdict, status="processed" if held else "ignored"))
     if verdict.error or verdict.status == "quarantined":
         return Tied(each, stations, verdict)
     if held and PARTLY not in stations:

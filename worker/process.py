@@ -15,7 +15,7 @@ from schemas.resources import Event
 from worker.commit import Bookkeeper
 from worker.conclude import CONTRADICTS, MONEY_CONTRADICTS, Decided, Tied, outcome, report, tie
 from worker.runtime import QueueUnavailable, Runtime
-from worker.store import inbox
+from worker.store import erasing, inbox
 from worker.store.engine import StoreUnavailable
 from worker.store.outbox import Owners
 from worker.understand import Understood, broken, understand
@@ -83,6 +83,8 @@ def _commit(runtime: Runtime, understood: Sequence[Understood]) -> None:
         keeper = Bookkeeper(connection, [e for each in tied for e in each.entries], now_ms=int(now * 1000))
         decided = [_decide(runtime, keeper, each) for each in tied]
         inbox.finish(connection, [outcome(runtime, each, now) for each in decided], now_ms=int(now * 1000))
+        if keeper.erased:
+            erasing.empty(connection, keeper.erased)
         return decided, keeper.write()
 
     decided, deliveries = runtime.store.change(change)

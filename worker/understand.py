@@ -17,7 +17,7 @@ from schemas.meaning import Confirm, Ignored, Lookup, Meaning, Normalized, Quara
 from schemas.resources import NotificationStatus
 from worker.lookups import Question
 from worker.runtime import Runtime
-from worker.store.inbox import LOOKING_UP, Stored
+from worker.store.inbox import ERASED, LOOKING_UP, Stored
 
 DETAIL_CHARACTERS_MAX = 500
 """Of what a platform wrote; it is a word or two, unless somebody plays."""
@@ -100,6 +100,8 @@ def _read(runtime: Runtime, row: Stored, section: Any) -> _Read:
     picked_at = runtime.clock()
     if section is None:
         return _Read(row, picked_at, verdict=_quarantined(Quarantined("not_configured")))
+    if not row.body:
+        return _Read(row, picked_at, verdict=Verdict("ignored", ERASED))
     platform = PLATFORMS[row.platform]
     try:
         body, headers = runtime.bodies.take(row.id, row.body, row.headers)

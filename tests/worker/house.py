@@ -68,15 +68,16 @@ class House:
     Args:
         directory: for its files.
         now: Unix seconds at which its clock stands.
+        url: of an empty database; None: a file of the directory.
     """
 
-    def __init__(self, directory: Path, now: float) -> None:
+    def __init__(self, directory: Path, now: float, url: str | None = None) -> None:
         self.directory = demo_directory(directory)
         file = prepare(directory, any_port=True)
         self.settings: Settings = load(file, {})
         self.queue = ListQueue()
         self.clock = Clock(now)
-        store = Store(f"sqlite:///{directory / 'clawback.db'}")
+        store = Store(url or f"sqlite:///{directory / 'clawback.db'}")
         migrate.upgrade(store)
         self.runtime = Runtime(self.settings, store, self.queue, Metrics(CollectorRegistry()), self.clock)
         self.trust = Trust(self.settings.apps, _fetch_nothing, clock=self.clock)
@@ -156,9 +157,9 @@ def older(sale: Sale, *, days: int) -> Sale:
 
 
 @contextmanager
-def house(directory: Path, now: float) -> Iterator[House]:
+def house(directory: Path, now: float, url: str | None = None) -> Iterator[House]:
     """Open a house, and close it."""
-    opened = House(directory, now)
+    opened = House(directory, now, url)
     yield opened
     opened.store.close()
 

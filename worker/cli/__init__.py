@@ -31,6 +31,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "token": ("worker.cli.token", "Make, list, replace and revoke tokens while everything runs."),
     "audit": ("worker.cli.audit", "Show what operators did."),
     "reseal": ("worker.cli.reseal", "Seal the inbox anew after the encryption key was changed."),
+    "erase": ("worker.cli.erase", "Remove a person, and keep the sums."),
     "doctor": ("worker.cli.doctor", "Check everything that can be checked, and say what to do."),
     "version": ("worker.cli.version", "Say which version this is."),
 }

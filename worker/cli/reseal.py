@@ -33,7 +33,8 @@ def command(config: Path | None, data_dir: Path, *, dry_run: bool, as_json: bool
     try:
         with runtime.store.read() as connection:
             total = count_notifications(connection)
-        with Progress(console=Console(stderr=True, quiet=as_json), transient=True) as progress:
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
             task = progress.add_task("Sealing", total=total)
             for done in reseal(runtime, dry_run=dry_run):
                 progress.update(task, completed=done.looked)

@@ -18,6 +18,8 @@ LOOKING_UP = "looking_up:"
 
 REPLAYED = "replayed"
 """The station of a notification that an operator had accepted once more: it came long ago, and is late for nobody."""
+ERASED = "erased"
+"""The reason of a notification whose body was destroyed with a person's data: there is nothing to read any more."""
 
 # Each is looked up by its id and judged then: the empty text keeps the planner from the index of what is accepted, in
 # which statistics expect next to nothing, and a storm has put everything.

@@ -11,6 +11,7 @@ from schemas.base import Environment, PlatformName
 from schemas.meaning import Confirm
 from schemas.resources import Action, Notification, NotificationStatus
 from worker import replay as stored
+from worker.runtime import Runtime
 from worker.sealing import Sealed
 from worker.store.notices import find_notification, list_notifications
 from worker.web.auditing import DEED
