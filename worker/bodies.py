@@ -11,7 +11,7 @@ What is stored of a sealed row, in its column `body` (its column `headers` says 
 | the rest | AES-256-GCM of the headers as JSON, a line's end and the body; the tag is the end of it |
 
 The key of a series is derived from the key and the salt, so that no key ever seals more than `SERIES_MAX` texts under
-nonces that are drawn by chance: docs/decisions/0016-sealed-bodies.md has the arithmetic. The id of the row is sealed
+nonces that are drawn by chance: docs/decisions/0017-sealed-bodies.md has the arithmetic. The id of the row is sealed
 with it, so that one row's body is not opened as another's.
 """
 

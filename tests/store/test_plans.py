@@ -160,6 +160,7 @@ def test_a_scrape_reads_no_table_from_end_to_end(at: Desk):
         read_gauges(connection, [("acme", "stripe"), ("old-1", "old-1")])
 
     assert len(plans.found) > 6
+    assert [] == plans.scans()
 
 
 def test_what_operators_ask_for_is_found_by_indexes(at: Desk):
@@ -171,7 +172,7 @@ def test_what_operators_ask_for_is_found_by_indexes(at: Desk):
         for wanted in (Selection(), Selection(app="old-7", platform="old-7"), Selection(statuses=("dead",))):
             selection.walk(connection, wanted, after=(ROWS // 2, ""), limit=10)
         inbox_retention.prune_notifications(connection, before_ms=100, limit=10)
-        inboxes.unseen(connection, ["old-1", "old-2"])
+        inboxes.untouched(connection, ["old-1", "old-2"])
         inboxes.reopen(connection, ["old-1", "old-2"], now_ms=1)
     assert [] == list(exports.read_refunds(at.store, Span(since_ms=ROWS * 1000 + 1), stretch=10))
     next(exports.read_events(at.store, Span(app="old-7"), (ROWS // 2, ROWS), stretch=10))

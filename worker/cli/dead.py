@@ -180,7 +180,7 @@ def _find(runtime: "Runtime", ids: Sequence[str]) -> "list[Notification]":
     from worker.web.notifications import action_of
 
     with runtime.store.read() as connection:
-        return find_notifications(connection, ids, action_of=partial(action_of, runtime.settings))
+        return find_notifications(connection, ids, action_of=partial(action_of, runtime))
 
 
 def _print_table(shown: "Sequence[Notification]") -> None:

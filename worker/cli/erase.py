@@ -74,8 +74,11 @@ def _find(runtime: "Runtime", user: str, app: str | None, *, quiet: bool) -> "Pe
 
 
 def _erase(runtime: "Runtime", person: "Person", *, rewrite: bool, quiet: bool) -> "Erased":
+    from worker.deeds import of_the_command_line
     from worker.erase import compact, erase
 
+    deed = of_the_command_line("person.erase", runtime.clock)  # never whom: the log outlives everybody
+    runtime.store.change(lambda connection: deed.note(connection, lineages=len(person.lineages)))
     with _bar(runtime, "Erasing", quiet=quiet) as tell:
         return compact(runtime, erase(runtime, person, tell), rewrite=rewrite)
 

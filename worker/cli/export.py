@@ -81,6 +81,7 @@ def _refuse(output: Path, format_: str, *, as_json: bool) -> None:
 
 def _write(runtime: "Runtime", what: str, format_: str, span: "Span", sink: BinaryIO) -> int:
     from worker import export
+    from worker.deeds import of_the_command_line
     from worker.spreadsheets import FORMATS as WRITERS
     from worker.spreadsheets import ParquetMissing
 
@@ -93,6 +94,8 @@ def _write(runtime: "Runtime", what: str, format_: str, span: "Span", sink: Bina
     except ParquetMissing as error:
         raise Failure(str(error)) from error
     written = 0
+    deed = of_the_command_line(f"{what}.export", runtime.clock)
+    runtime.store.change(deed.note)
     with long_work("Exporting", export.count(runtime.store, what, span)) as advance:
         for done, items in read(runtime.store, span):
             writer.write(items)

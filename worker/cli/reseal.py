@@ -22,6 +22,7 @@ def command(config: Path | None, data_dir: Path, *, dry_run: bool, as_json: bool
     from rich.progress import Progress
 
     from worker import bootstrap
+    from worker.deeds import of_the_command_line
     from worker.reseal import Resealed, reseal
     from worker.sealing import NoEncryptionKey
     from worker.start import refuse_pending_migration
@@ -33,6 +34,8 @@ def command(config: Path | None, data_dir: Path, *, dry_run: bool, as_json: bool
     try:
         with runtime.store.read() as connection:
             total = count_notifications(connection)
+        if not dry_run:
+            runtime.store.change(of_the_command_line("store.reseal", runtime.clock).note)
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
             task = progress.add_task("Sealing", total=total)
