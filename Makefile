@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 SETTINGS := PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-fast test-long test-namespaces fuzz bench lint types contracts format cover \
-  cover-core events lock audit sbom image clean
+.PHONY: help install run demo test test-fast test-long test-crash test-namespaces fuzz bench lint types contracts \
+  format cover cover-core events lock audit sbom image clean
 
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1mmake %-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ test-long: $(VENV)/.development ## Try every law with 20,000 examples and soak w
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -v -m "(hypothesis and not e2e) or soak" --session-timeout=$(LONG_SECONDS) \
 	  --durations=20 -o console_output_style=count
 LONG_SECONDS ?= 21600
+
+test-crash: $(VENV)/.development ## Do every fault to a running service, on both databases: about ten minutes
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -v -m "crash and not soak" -o timeout=600 --durations=20 \
+	  -o console_output_style=count
 
 test-namespaces: $(VENV)/.development ## Cut off hosts with addresses of their own, as root: a minute or two
 	CLAWBACK_TEST_NAMESPACES=1 $(BIN)/python -m pytest -v -m namespaces

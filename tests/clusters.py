@@ -86,12 +86,14 @@ class Cluster:
             raise
         return cluster
 
-    def url(self, database: str = "postgres", *, password: str = PASSWORD, user: str = USER) -> str:
-        """Write the address of a database as an operator would."""
+    def url(
+        self, database: str = "postgres", *, password: str = PASSWORD, user: str = USER, port: int | None = None
+    ) -> str:
+        """Write the address of a database as an operator would; at another port, if there is a proxy."""
         quoted = password.replace("%", "%25")
         for character in " @:/":
             quoted = quoted.replace(character, f"%{ord(character):02X}")
-        return f"postgresql://{user}:{quoted}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{user}:{quoted}@127.0.0.1:{port or self.port}/{database}"
 
     def connect(self, database: str = "postgres") -> "psycopg.Connection[Any]":
         """Connect beside whatever is tested."""

@@ -24,6 +24,8 @@ class Effort(NamedTuple):
         soak_events: that subscribers are told of while workers are killed (tests/soak).
         soak_stores: on which databases.
         soak_seconds: after which the soak test is stuck.
+        faults: whether every fault is tried everywhere (tests/crash), or each where it says most.
+        away_seconds: how long what is unreachable stays so.
     """
 
     examples: int
@@ -34,6 +36,8 @@ class Effort(NamedTuple):
     soak_events: int
     soak_stores: tuple[str, ...]
     soak_seconds: int
+    faults: bool = False
+    away_seconds: float = 3.0
 
 
 EFFORTS: Final = {
@@ -42,11 +46,23 @@ EFFORTS: Final = {
     ),
     "ci": Effort(300, 1_000, 60, 25, property_seconds=900, soak_events=450, soak_stores=STORES, soak_seconds=600),
     "long": Effort(
-        2_000, 20_000, 1_000, 40, property_seconds=7_200, soak_events=20_000, soak_stores=STORES, soak_seconds=3_600
+        2_000,
+        20_000,
+        1_000,
+        40,
+        property_seconds=7_200,
+        soak_events=20_000,
+        soak_stores=STORES,
+        soak_seconds=3_600,
+        faults=True,
+        away_seconds=30.0,
     ),
 }
 PROFILE: Final = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "home")
 EFFORT: Final = EFFORTS[PROFILE]
+
+thorough = pytest.mark.skipif(not EFFORT.faults, reason="it is long, or like another: make test-crash has it")
+"""Marks what a short run leaves out."""
 
 _Test = TypeVar("_Test", bound=Callable[..., object])
 
