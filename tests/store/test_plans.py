@@ -181,6 +181,20 @@ def test_what_operators_ask_for_is_found_by_indexes(at: Desk):
     assert [] == plans.scans()
 
 
+def test_a_backlog_is_counted_without_its_rows(at: Desk):
+    """However much waits, all of it is counted, and its age is known from some thousand rows."""
+    fill(at.store)
+    with at.store.write() as connection:
+        connection.execute(text("UPDATE notifications SET status = 'accepted', reason = 'looking_up:orders'"))
+        connection.execute(text("UPDATE notifications SET reason = NULL WHERE received_at_ms > 5000"))
+        gauges = read_gauges(connection, [])
+        connection.execute(text("DELETE FROM notifications WHERE received_at_ms > 10000"))
+        few = read_gauges(connection, [])
+
+    assert (ROWS, 5001, 0) == (gauges.inbox_pending, gauges.inbox_oldest_ms, gauges.looking_up)
+    assert (5000, 5001, 5000) == (few.inbox_pending, few.inbox_oldest_ms, few.looking_up)
+
+
 def test_a_set_is_found_without_reading_the_backlog(at: Desk):
     """Each notification of a set is found by its id, however much waits that the statistics do not know of yet."""
     # "The accepted ones among these" went through all that were accepted: each set cost the whole backlog.

@@ -13,6 +13,9 @@ from worker.store.tables import ACCEPTED, DEAD, PENDING, QUARANTINED, deliveries
 TAKEN_OR_ASKED: Final[tuple[RefundStatus, ...]] = ("to_issue", "pending", "requires_action", "succeeded")
 """Refunds of which somebody should know whose they are: the money is gone, on its way, or asked for."""
 
+BACKLOG_MIN: Final = 10_000
+"""Beyond this it is a backlog, and counted without looking at each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -78,18 +81,32 @@ def inbox_oldest_ms(connection: Connection) -> int | None:
 
 
 def _inbox(connection: Connection) -> tuple[int, int | None, int]:
+    """Count what is pending and what is looked up, and find the oldest of what is pending.
+
+    To tell them apart takes their rows, which of a million takes half a minute, and would tell an operator least when
+    most waits. So of a backlog all is counted as pending, and its age is that of what is looked at next.
+    """
     c = notifications.c
+    accepted = c.status == ACCEPTED
+    waiting = connection.execute(select(func.count()).where(accepted)).scalar_one()
     # What waits for an answer of a platform's API has taken effect: it is late for nobody.
     in_effect = c.reason.is_not(None) & c.reason.startswith(LOOKING_UP, autoescape=True)
     # What an operator replays came long ago, and was finished since: it says nothing of how far behind we are.
     replayed = c.stations.contains(f'"{REPLAYED}"', autoescape=True)
-    statement = select(
-        func.count().filter(~in_effect),
-        func.min(c.received_at_ms).filter(~in_effect, ~replayed),
-        func.count().filter(in_effect),
-    ).where(c.status == ACCEPTED)
-    pending, oldest, looking_up = connection.execute(statement).one()
-    return pending, oldest, looking_up
+    first = (
+        select(c.received_at_ms, in_effect.label("in_effect"), replayed.label("replayed"))
+        .where(accepted)
+        .order_by(c.retry_at_ms)
+    )
+    found = first.limit(BACKLOG_MIN).subquery()
+    oldest, looking_up = connection.execute(
+        select(
+            func.min(found.c.received_at_ms).filter(~found.c.in_effect, ~found.c.replayed),
+            func.count().filter(found.c.in_effect),
+        )
+    ).one()
+    looking_up = 0 if waiting > BACKLOG_MIN else looking_up
+    return waiting - looking_up, oldest, looking_up
 
 
 def _count(connection: Connection, status: ColumnElement[str]) -> int:
