@@ -54,13 +54,8 @@ def _workers(tmp_path: Path, at: Desk) -> Iterator[dict[int, subprocess.Popen[st
     with ExitStack() as stack:
         started = [stack.enter_context(running("work", *options, environment=environment)) for _ in range(2)]
         for one in started:
-            stack.callback(_wake, one)
+            stack.callback(one.send_signal, signal.SIGCONT)  # else it would not hear that it is to end
         yield {one.pid: one for one in started}
-
-
-def _wake(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        os.kill(process.pid, signal.SIGCONT)
 
 
 def runs_out(at: Desk, name: str) -> None:
