@@ -45,6 +45,8 @@ def environment(role: Role, installation: Installation, home: Path) -> dict[str,
         "CLAWBACK_CONFIG": str(installation.config),
         "CLAWBACK_DATA_DIR": str(home),  # the image's own
     }
+    if "CLAWBACK_WORK__METRICS_PORT" in role.environment:
+        placed["CLAWBACK_WORK__METRICS_PORT"] = str(free_port())
     assert placed.keys() - {"CLAWBACK_DATA_DIR"} >= {name for name in role.environment if name.endswith("URL")}
     return {**role.environment, **placed}
 

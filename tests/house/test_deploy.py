@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]  # it has no annotations; what is read is checked below
 
 from config.load import load
-from config.settings import Store
+from config.settings import Server, Store
 from tests.house.manifests import Role, compose, configuration, named, objects, of_kind, pods, roles, services
 from tests.house.tree import ROOT
 from worker.cli import VERBS
@@ -196,27 +197,23 @@ def test_one_says_how_many() -> None:
 
 def test_probes_ask_for_what_answers(tmp_path: Path) -> None:
     """A probe names a port of its container and a route of ours, and none takes the endpoint away over its broker."""
-    ports = load(configuration(tmp_path), {}).server
+    settings = load(configuration(tmp_path), {})
+    serving = {"http": settings.server.port, "admin": settings.server.admin_port}
     for _, template in pods():
         for container in template["spec"]["containers"]:
             listening = {each["name"]: each["containerPort"] for each in container.get("ports", ())}
-            assert listening in ({}, {"http": ports.port, "admin": ports.admin_port})
+            assert listening in ({}, serving, {"metrics": settings.work.metrics_port})
             for probe in (container[kind] for kind in container if kind.endswith("Probe")):
-                if "exec" in probe:
-                    assert "/opt/clawback/healthcheck.py" in (ROOT / "Dockerfile").read_text("utf-8")
-                    assert "/opt/clawback/healthcheck.py" == probe["exec"]["command"][-1]
-                else:
-                    assert probe["httpGet"]["port"] in listening
-                    assert LIVE.path == probe["httpGet"]["path"]
+                assert probe["httpGet"]["port"] in listening
+                assert LIVE.path == probe["httpGet"]["path"]
 
 
 def test_every_deployment_is_probed() -> None:
-    """One that serves has all three probes, one that works the one that there can be."""
+    """Whether it serves or works, it has all three probes."""
     probes = {
         name: {key for key in template["spec"]["containers"][0] if key.endswith("Probe")} for name, template in pods()
     }
-    assert {"startupProbe", "readinessProbe", "livenessProbe"} == probes["clawback-serve"]
-    assert {"livenessProbe"} == probes["clawback-work"]
+    assert {"startupProbe", "readinessProbe", "livenessProbe"} == probes["clawback-serve"] == probes["clawback-work"]
 
 
 def test_services_send_to_ports_that_are_there() -> None:
@@ -230,11 +227,19 @@ def test_services_send_to_ports_that_are_there() -> None:
 
 def test_scrapes_ask_for_metrics_where_they_are(tmp_path: Path) -> None:
     """Pods that say that they are to be scraped name the admin port and a route of ours."""
-    asked = named("Deployment", "clawback-serve")["spec"]["template"]["metadata"]["annotations"]
     settings = load(configuration(tmp_path), {})
+    for name, port in {"serve": settings.server.admin_port, "work": settings.work.metrics_port}.items():
+        asked = named("Deployment", f"clawback-{name}")["spec"]["template"]["metadata"]["annotations"]
+        assert str(port) == asked["prometheus.io/port"]
+        assert asked["prometheus.io/path"] in ROUTES
 
-    assert str(settings.server.admin_port) == asked["prometheus.io/port"]
-    assert asked["prometheus.io/path"] in ROUTES
+
+def test_compose_is_scraped_where_it_answers() -> None:
+    """Prometheus asks every endpoint and every worker by its name here, and on the port that it listens on."""
+    scrapes = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text("utf-8"))["scrape_configs"]
+    targets = {target for job in scrapes for each in job["static_configs"] for target in each["targets"]}
+    port = {"serve": str(Server().port), "work": services()["work-1"]["environment"]["CLAWBACK_WORK__METRICS_PORT"]}
+    assert {f"{n}:{port[one['command'][0]]}" for n, one in services().items() if n != "migrate"} == targets
 
 
 def test_scaling_asks_for_metrics_that_exist() -> None:
