@@ -46,7 +46,7 @@ from sqlalchemy import (
 
 REVISION = "0006"
 """The migration that makes these tables."""
-FITS_FROM = "0005"
+FITS_FROM = "0006"
 """The oldest one whose code works on these tables as well: hosts are brought up to date one after the other.
 
 Raise it to your own with a migration after which older code would fail, or write what newer code does not understand.
