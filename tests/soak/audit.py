@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.soak.listeners import RETRY_AFTER_SECONDS, TIMEOUT_SECONDS, Arrival, Wish, fingerprint
-from worker.delivery import Limits
+from worker.lanes import Limits
 from worker.store.outbox import LEASE_SLACK_MS
 
 CLAIM_SECONDS = TIMEOUT_SECONDS + LEASE_SLACK_MS / 1000

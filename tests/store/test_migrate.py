@@ -163,7 +163,10 @@ def test_an_upgrade_keeps_every_row(untouched: str, earlier: str):
     before = _one_row_each(store, earlier)
     assert (earlier, migrate.head()) == migrate.upgrade(store)
     with store.read() as connection:
-        after = {name: dict(connection.execute(select(metadata.tables[name])).mappings().one()) for name in before}
+        asked = {name: select(metadata.tables[name]) for name in before}
+        if "marks" in before:  # migrating leaves one of its own
+            asked["marks"] = asked["marks"].where(metadata.tables["marks"].c.name == before["marks"]["name"])
+        after = {name: dict(connection.execute(question).mappings().one()) for name, question in asked.items()}
     store.close()
 
     added = {(name, column) for name, row in after.items() for column in row.keys() - before[name].keys()}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from sqlalchemy import event, select
+from sqlalchemy import Connection, event, select
 
 from config.platforms import Stripe
 from config.settings import App, Settings
@@ -75,11 +75,13 @@ class Statements:
     """What reaches a database: counted, and cut off by a kill after so many."""
 
     texts: list[str] = field(default_factory=list)
+    writers: int = 0
     commits: int = 0
     kill_after: int | None = None
 
     def watch(self, store: Store) -> "Statements":
         """Watch this store's engine from now on."""
+        event.listen(store.engine, "begin", self._beginning)
         event.listen(store.engine, "before_cursor_execute", self._executing)
         event.listen(store.engine, "commit", self._committing)
         return self
@@ -91,6 +93,9 @@ class Statements:
             if self.kill_after < 0:
                 self.kill_after = None
                 raise Killed
+
+    def _beginning(self, connection: Connection) -> None:
+        self.writers += not connection.get_execution_options().get("clawback_read_only", False)
 
     def _committing(self, _connection: Any) -> None:
         self.commits += 1

@@ -31,7 +31,8 @@ from handlers.backoff import SCHEDULE_SECONDS
 from tests.store.outbox_story import SECRET, announce, delivery_rows, event, subscribe_by_api, subscriber
 from tests.worker.backend import Backend, Told, listens, ok, sweep
 from tests.worker.receiver import believe, doubts
-from worker.delivery import Deliverer, Limits, deliver
+from worker.delivery import Deliverer, deliver
+from worker.lanes import Limits
 from worker.post import EXCERPT_CHARACTERS_MAX, Poster
 from worker.runtime import Runtime
 from worker.store import outbox

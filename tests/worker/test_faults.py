@@ -15,7 +15,8 @@ from sqlalchemy import func, select
 
 from tests.store.outbox_story import announce, event, subscribe_by_api, subscriber
 from tests.worker.backend import Backend, Clock, new_runtime
-from worker.delivery import Deliverer, Limits
+from worker.delivery import Deliverer
+from worker.lanes import Limits
 from worker.store.tables import attempts, deliveries
 
 CUSTOMERS, EACH = 100, 10

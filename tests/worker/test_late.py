@@ -16,7 +16,8 @@ from handlers.backoff import SCHEDULE_SECONDS
 from tests.store.outbox_story import announce, event, new_store, subscribe_by_api, subscriber
 from tests.worker.backend import Backend, Clock, Told, new_runtime
 from tests.worker.desk import Statements
-from worker.delivery import Deliverer, Limits
+from worker.delivery import Deliverer
+from worker.lanes import Limits
 from worker.runtime import Runtime
 from worker.store import outbox
 from worker.store.outbox import LATE_MS

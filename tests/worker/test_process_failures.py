@@ -108,7 +108,7 @@ async def test_a_fold_that_breaks_harms_no_neighbor(at: Desk):
     process(runtime, ids)
 
     assert ["processed", "accepted"] == [row(at, each)["status"] for each in ids]
-    assert 1 == statements.texts.count("BEGIN IMMEDIATE")
+    assert 1 == statements.writers
     assert "error:AttributeError" == row(at, ids[1])["reason"]
 
 

@@ -17,13 +17,11 @@ from worker.cli.replay import count, how_many, named, replay_all, until_now
 if TYPE_CHECKING:
     from schemas.resources import Notification
     from worker.runtime import Runtime
-    from worker.store.selection import Selection
+    from worker.store.selection import Chosen, Selection
 
 KINDS = ("dead", "quarantined")
 """What waits for somebody to look at it."""
 NOTE_CHARACTERS_MAX = 500
-RETRY, DISCARD = "notification.retry", "notification.discard"
-"""What these are called in the audit log."""
 FOLDED_AFTER = 200
 """Characters, where the table goes to no terminal."""
 
@@ -106,7 +104,7 @@ def retry(ids: tuple[str, ...], config: Path | None, data_dir: Path, *, as_json:
         if ids:
             chosen = named(runtime, ids)
             _refuse_others({each.id: each.status for each in chosen})
-            done = replay_all(runtime, chosen, len(chosen), RETRY)
+            done = _retry(runtime, chosen, len(chosen))
         else:
             done = _retry_all(runtime, until_now(runtime, wanted), yes=options["yes"])
     if as_json:
@@ -139,7 +137,7 @@ def discard(ids: tuple[str, ...], config: Path | None, data_dir: Path, *, note: 
             deed.note(connection, id_)
 
     with opened(config, data_dir) as runtime:
-        deed = of_the_command_line(DISCARD, runtime.clock)
+        deed = of_the_command_line("notification.discard", runtime.clock)
         named(runtime, ids)
         runtime.store.change(change)
     discarded = list(dict.fromkeys(ids))
@@ -164,7 +162,13 @@ def _retry_all(runtime: "Runtime", wanted: "Selection", *, yes: bool) -> int:
         if not sys.stdin.isatty():
             raise click.UsageError(f"{how_many(counted)} would be retried: say --yes, as nobody is here to be asked")
         click.confirm(f"Retry {how_many(counted)}?", abort=True, err=True)
-    return replay_all(runtime, wanted, total, RETRY)
+    return _retry(runtime, wanted, total)
+
+
+def _retry(runtime: "Runtime", wanted: "Selection | Sequence[Chosen]", total: int) -> int:
+    from worker.deeds import of_the_command_line
+
+    return replay_all(runtime, wanted, total, of_the_command_line("notification.retry", runtime.clock))
 
 
 def _refuse_others(statuses: dict[str, str]) -> None:

@@ -94,8 +94,8 @@ def _write(runtime: "Runtime", what: str, format_: str, span: "Span", sink: Bina
     except ParquetMissing as error:
         raise Failure(str(error)) from error
     written = 0
-    deed = of_the_command_line(f"{what}.export", runtime.clock)
-    runtime.store.change(deed.note)
+    deed = of_the_command_line("store.export", runtime.clock)
+    runtime.store.change(lambda connection: deed.note(connection, what=what))
     with long_work("Exporting", export.count(runtime.store, what, span)) as advance:
         for done, items in read(runtime.store, span):
             writer.write(items)

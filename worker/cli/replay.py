@@ -14,10 +14,10 @@ from worker.cli.opened import opened
 from worker.cli.progress import long_work
 
 if TYPE_CHECKING:
+    from worker.deeds import Deed
     from worker.runtime import Runtime
     from worker.store.selection import Chosen, Selection
 
-ACTION = "notification.replay"
 COUNTED_MAX = 5_000
 """So many are looked at with one statement."""
 
@@ -44,7 +44,7 @@ def command(ids: tuple[str, ...], config: Path | None, data_dir: Path, **options
         chosen = named(runtime, ids) if wanted is None else ()
         counted = Counter(each.status for each in chosen) if wanted is None else count(runtime, wanted)
         total = sum(counted.values())
-        done = 0 if dry_run else replay_all(runtime, wanted or chosen, total, ACTION)
+        done = 0 if dry_run else _replay(runtime, wanted or chosen, total)
     if options["as_json"]:
         print_json({"chosen": total, "by_status": counted, "replayed": done, "dry_run": dry_run})
     elif dry_run:
@@ -79,20 +79,24 @@ def until_now(runtime: "Runtime", wanted: "Selection") -> "Selection":
         return replace(wanted, until_ms=selection.newest_ms(connection) + 1)
 
 
-def replay_all(runtime: "Runtime", wanted: "Selection | Sequence[Chosen]", total: int, action: str) -> int:
+def replay_all(runtime: "Runtime", wanted: "Selection | Sequence[Chosen]", total: int, deed: "Deed") -> int:
     """Replay what is chosen, batch by batch, each with its row in the audit log; returns how many that were."""
-    from worker.deeds import of_the_command_line
     from worker.replay import batches_of, replay_batches
     from worker.store.selection import Selection
 
     batches = batches_of(runtime, wanted) if isinstance(wanted, Selection) else _portions(wanted)
-    note = of_the_command_line(action, runtime.clock).note_each
     done = 0
     with long_work("Replaying", total) as advance:
-        for replayed in replay_batches(runtime, batches, note):
+        for replayed in replay_batches(runtime, batches, deed.note_each):
             advance(replayed)
             done += replayed
     return done
+
+
+def _replay(runtime: "Runtime", wanted: "Selection | Sequence[Chosen]", total: int) -> int:
+    from worker.deeds import of_the_command_line
+
+    return replay_all(runtime, wanted, total, of_the_command_line("notification.replay", runtime.clock))
 
 
 def _wanted(ids: tuple[str, ...], options: dict[str, Any]) -> "Selection | None":
