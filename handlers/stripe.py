@@ -128,7 +128,8 @@ def _read_header(header: str) -> tuple[str, tuple[str, ...]]:
     items = [item.partition("=") for item in header[: MAX_HEADER_CHARS + 1].split(",", MAX_HEADER_ITEMS)]
     if len(header) > MAX_HEADER_CHARS or len(items) > MAX_HEADER_ITEMS or not all(sep for _, sep, _ in items):
         raise Unauthentic("bad_signature_header")
-    times = [value for name, _, value in items if name == "t"]
+    # Of a header that was sent twice and joined, the second time has a space before it: it counts, as one too many.
+    times = [value for name, _, value in items if name.strip() == "t"]
     candidates = tuple(value for name, _, value in items if name == "v1" and _SIGNATURE.fullmatch(value))
     if len(times) != 1 or not _TIME.fullmatch(times[0]):
         raise Unauthentic("bad_signature_time")

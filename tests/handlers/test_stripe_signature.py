@@ -146,6 +146,8 @@ def test_a_time_has_one_way_of_being_written(moment: str) -> None:
         ("", "no_signature_header"),
         ("v1=" + hex_of(), "bad_signature_time"),
         (f"t={int(NOW)},t={int(NOW)},v1={hex_of()}", "bad_signature_time"),
+        # A second header, joined to a stranger's first one, was believed: a proxy in front might have seen that alone.
+        (f"t={int(NOW)},v1={'0' * 64}, {header_of()}", "bad_signature_time"),
         (f"t={int(NOW)}", "no_v1_signature"),
         (f"t={int(NOW)},v1=", "no_v1_signature"),
         (f"t={int(NOW)},v1={hex_of().upper()}", "no_v1_signature"),
