@@ -213,7 +213,7 @@ def _decode(signature: str) -> bytes:
         decoded = base64.b64decode(signature, validate=True)
     except (binascii.Error, ValueError):
         raise Unauthentic("signature_not_base64") from None
-    if not decoded or base64.b64encode(decoded).decode() != signature:
+    if not decoded or base64.b64encode(decoded).decode() != signature:  # public: both are the sender's
         raise Unauthentic("signature_not_base64")
     return decoded
 

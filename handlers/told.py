@@ -65,7 +65,7 @@ def _subject(told: PurchaseTold) -> Subject:
         lineage.append(f"{_LINEAGE[told.platform]}:{told.original_purchase_id}")
     if told.purchase_token:
         lineage.append(f"token:{told.purchase_token}")
-    if told.platform == "google" and told.purchase_id == told.purchase_token:
+    if told.platform == "google" and told.purchase_id == told.purchase_token:  # public: both are one backend's words
         return Subject(
             purchase_id=told.purchase_id, aliases=(f"one_time:{told.purchase_token}",), lineage=tuple(lineage)
         )

@@ -279,7 +279,7 @@ def _look_up(at: str, section: Any) -> Finding:
         return _service_account(at, section)
     if isinstance(section, Stripe):
         return _api_key(at, section)
-    if section.shared_secret != section.shared_secret.strip("/ "):
+    if section.shared_secret != section.shared_secret.strip("/ "):  # public: with itself, by the operator
         return Finding("lookups", "failed", f"{at}.shared_secret has a slash or space at an end", "copy it anew")
     return Finding("lookups", "ok", f"{at}: on, with a shared secret")
 

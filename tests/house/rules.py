@@ -23,6 +23,9 @@ EVENT_NAME = re.compile(r"[a-z]+\.[a-z_]+")
 DIRECTIVE = re.compile(r"#\s*(?:ruff:\s*)?(noqa|type:\s*ignore|pragma:\s*no (?:cover|branch)|nosec)\b")
 NAMED = {"noqa": re.compile(r"noqa: ?[A-Z]+\d+"), "type:ignore": re.compile(r"type: ?ignore\[[a-z-]+")}
 REASON = re.compile(r"(?:[A-Z]+\d+|\]|cover|branch|nosec)\s*[-#:]+\s*\S.{3,}")
+SECRET = re.compile(r"(?:^|_)(?:secret|token|password|signature|mac|hmac|(?:hex)?digest|hash)(?:s|es)?$", re.IGNORECASE)
+COMPARES = (ast.Eq, ast.NotEq, ast.In, ast.NotIn)
+PUBLIC = re.compile(r"#\s*public: \S.{3,}")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -96,6 +99,21 @@ def platforms_share_one_outline(source: Source) -> Iterator[Finding]:
         yield 1, '`__all__` is ["PLATFORM"]'
 
 
+def secrets_are_compared_in_constant_time(source: Source) -> Iterator[Finding]:
+    """`==` takes longer the more of a secret was guessed: `hmac.compare_digest`, or `# public: why` on the line.
+
+    What is called a secret, token, signature, mac, digest or hash counts as one, unless it is compared with a constant.
+    """
+    reasons = {line for line, comment in comments(source) if PUBLIC.search(comment)}
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.Compare) or not isinstance(node.ops[0], COMPARES) or node.lineno in reasons:
+            continue
+        sides = [node.left, *node.comparators]
+        secret = next((side for side in sides if SECRET.search(_last_word(side))), None)
+        if secret is not None and not any(_is_constant(side) for side in sides):
+            yield node.lineno, f"compares {ast.unparse(secret)} in a time that tells: use hmac.compare_digest"
+
+
 def tests_state_their_law(source: Source) -> Iterator[Finding]:
     """Every test says in one line what must be true."""
     for function in functions(source):
@@ -149,6 +167,22 @@ def _assigns(source: Source, name: str) -> str | None:
         if isinstance(node, ast.AnnAssign) and node.value and name == ast.unparse(node.target):
             return ast.unparse(node.value)
     return None
+
+
+def _last_word(node: ast.expr) -> str:
+    """Name what an expression gives: of a call what is called, of `self._token` its last part."""
+    while isinstance(node, ast.Call | ast.Subscript):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
+
+
+def _is_constant(node: ast.expr) -> bool:
+    """Tell whether everybody may read it in the source: a literal, or a name in capital letters."""
+    if isinstance(node, ast.IfExp):
+        return _is_constant(node.body) and _is_constant(node.orelse)
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        return all(map(_is_constant, node.elts))
+    return isinstance(node, ast.Constant) or _last_word(node).isupper()
 
 
 def _names_of_ours(source: Source) -> set[str]:

@@ -18,6 +18,7 @@ KEPT_BY: list[tuple[Rule, tuple[str, ...]]] = [
     (rules.exceptions_to_lints_are_explained, EVERYWHERE),
     (rules.logs_name_events, PACKAGES),
     (rules.platforms_share_one_outline, ("handlers",)),
+    (rules.secrets_are_compared_in_constant_time, PACKAGES),
     (rules.tests_state_their_law, ("tests",)),
     (rules.tests_patch_nothing_of_ours, ("tests",)),
 ]
@@ -38,6 +39,10 @@ BROKEN: list[tuple[Rule, str]] = [
     (rules.logs_name_events, "log.info(f'Refund of {amount}')\n"),
     (rules.logs_name_events, "logger.warning('Refund seen')\n"),
     (rules.platforms_share_one_outline, "__all__ = ['PLATFORM']\ndef identify(): ...\nPLATFORM = 1\n"),
+    (rules.secrets_are_compared_in_constant_time, "admitted = shown.token == known\n"),
+    (rules.secrets_are_compared_in_constant_time, "forged = signature != hmac.new(key, body, sha256).hexdigest()\n"),
+    (rules.secrets_are_compared_in_constant_time, "genuine = expected == mac.hexdigest()\n"),
+    (rules.secrets_are_compared_in_constant_time, "admitted = shown in settings.admin_tokens\n"),
     (rules.tests_state_their_law, "def test_refund():\n    assert True\n"),
     (rules.tests_state_their_law, "def test_refund():\n    '''First buy.\n\n    Then refund.\n    '''\n"),
     (rules.tests_patch_nothing_of_ours, "from unittest import mock\n"),
@@ -60,6 +65,9 @@ GOOD: list[tuple[Rule, str]] = [
         "if paid:  # pragma: no cover - only another system gets here\n    pass\n",
     ),
     (rules.logs_name_events, "log.info('ingest.accepted', app='acme')\n"),
+    (rules.secrets_are_compared_in_constant_time, "admitted = hmac.compare_digest(shown.token, known)\n"),
+    (rules.secrets_are_compared_in_constant_time, "modern = signature == 'v1a'\nkept = secrets != NOTHING_KEPT\n"),
+    (rules.secrets_are_compared_in_constant_time, "rows.c.token == before  # public: the database compares\n"),
     (rules.tests_patch_nothing_of_ours, "monkeypatch.setenv('CLAWBACK_CONFIG', 'clawback.toml')\n"),
 ]
 

@@ -123,7 +123,8 @@ def sealed_secrets(connection: Connection) -> dict[str, str]:
 
 def replace_secrets(connection: Connection, id_: str, before: str, after: str) -> bool:
     """Write secrets sealed anew, unless somebody has changed them meanwhile."""
-    statement = update(subscribers).where(_c.id == id_, _c.secrets == before).values(secrets=after)
+    unchanged = _c.secrets == before  # public: the database compares
+    statement = update(subscribers).where(_c.id == id_, unchanged).values(secrets=after)
     return connection.execute(statement).rowcount > 0
 
 
