@@ -1,13 +1,16 @@
-"""What a stranger tries at the socket itself: silence, smuggled framing, crooked paths, crooked tokens.
+"""What a stranger tries at the socket itself: silence, smuggled framing, dripping bodies, crooked paths and tokens.
 
 Real: server, router, verification, store. Double: the queue and the network of `service.py`.
 """
 
 import asyncio
+import gzip
 import hashlib
 import hmac
 import json
-from collections.abc import Sequence
+import tracemalloc
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
 
 import pytest
 from aiohttp import web
@@ -163,3 +166,78 @@ async def test_headers_that_nothing_vouches_for_are_not_kept(service: Service) -
 
     with service.store.read() as connection:
         assert ["{}"] == list(connection.execute(select(tables.notifications.c.headers)).scalars())
+
+
+async def _dripped(port: int, head: str, drips: Iterable[bytes], *, pause_seconds: float) -> tuple[bytes, float]:
+    """Send a head, and then a little at a time until there is an answer; give it, and how long it took."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began = asyncio.get_running_loop().time()
+    writer.write((WEBHOOK + head).encode())
+    answer = asyncio.create_task(reader.readuntil(b"}}"))
+    for drip in drips:
+        writer.write(drip)
+        await asyncio.wait([answer], timeout=pause_seconds)
+        if answer.done():
+            break
+    async with asyncio.timeout(5):
+        said = await answer
+    writer.close()
+    return said, asyncio.get_running_loop().time() - began
+
+
+@pytest.mark.parametrize(
+    ("head", "drips"),
+    [
+        ("Content-Length: 1000000\r\n\r\n", repeat(b"{")),
+        ("Transfer-Encoding: chunked\r\n\r\n", repeat(b"1\r\n{\r\n")),
+        ("Transfer-Encoding: chunked\r\n\r\n", chain([b"ff"], repeat(b";a=b"))),
+        ("Content-Length: 1000\r\n\r\n", repeat(b"")),
+        ("Content-Length: 1000\r\nExpect: 100-continue\r\n\r\n", repeat(b"")),
+    ],
+    ids=["bytes", "chunks", "extensions of a chunk", "nothing", "nothing after 100"],
+)
+async def test_a_body_that_drips_has_one_time_in_all(service: Service, head: str, drips: Iterable[bytes]) -> None:
+    """However little comes at a time, a body has `body_timeout_seconds` from its head on, and then 503."""
+    answer, seconds = await _dripped(service.port, head, drips, pause_seconds=0.02)
+
+    assert 503 == statuses(answer)[-1]
+    assert b'"slow_body"' in answer
+    assert b"Connection: close" in answer or b"HTTP/1.0" in answer
+    assert seconds < 10 * service.runtime.settings.server.body_timeout_seconds
+    assert [200] == statuses(await say(service.port, HEALTH))
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+async def test_a_body_in_chunks_is_the_body(service: Service, size: int) -> None:
+    """How a genuine body is cut into chunks changes nothing: it is verified as a whole, and taken."""
+    event = {"object": "event", "id": "evt_1", "type": "customer.created", "created": NOW, "livemode": True}
+    body = json.dumps(event).encode()
+    mac = hmac.new(SECRET.encode(), f"{NOW}.".encode() + body, hashlib.sha256).hexdigest()
+    cut = b"".join(
+        b"%x\r\n%b\r\n" % (len(body[at : at + size]), body[at : at + size]) for at in range(0, len(body), size)
+    )
+    head = f"Stripe-Signature: t={NOW},v1={mac}\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+    assert [200] == statuses(await say(service.port, WEBHOOK.encode() + head.encode() + cut + b"0\r\n\r\n"))
+
+
+async def test_a_bomb_is_never_unpacked(service: Service) -> None:
+    """A body of 64 KiB that would unpack to 64 MiB is refused by its header, and costs its own size."""
+    bomb = gzip.compress(bytes(64 * 1024 * 1024))
+    head = f"Content-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n"
+    tracemalloc.start()
+
+    answer = await say(service.port, (WEBHOOK + head).encode() + bomb)
+
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert ([400], True) == (statuses(answer), b'"compressed_body"' in answer)
+    assert most < 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize("length", ["1048577", "1099511627776"])
+async def test_a_length_that_is_too_much_is_refused_before_it_comes(service: Service, length: str) -> None:
+    """Whoever announces more than 1 MiB is told so by the head alone: nothing of the body is waited for."""
+    answer = await say(service.port, f"{WEBHOOK}Content-Length: {length}\r\n\r\n")
+
+    assert ([413], True) == (statuses(answer), b'"body_too_large"' in answer)
