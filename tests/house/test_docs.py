@@ -99,6 +99,15 @@ def _defined(file: Path) -> set[str]:
     return names
 
 
+def test_every_threat_has_its_test() -> None:
+    """No row of the threat model is without a test that would fail."""
+    threats = (ROOT / "docs" / "security.md").read_text("utf-8").partition("## Threats")[2]
+    rows = [line for line in threats.splitlines() if line.startswith("| ")][1:]
+
+    assert rows
+    assert [] == [row for row in rows if not any(match["file"].startswith("tests/") for match in STATION.finditer(row))]
+
+
 def test_the_readme_begins_with_the_two_commands() -> None:
     """Who comes through the front door reads `make run` and `make test` before anything longer."""
     first_screen = README.read_text("utf-8").splitlines()[:SCREEN_LINES]
