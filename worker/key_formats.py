@@ -18,6 +18,7 @@ KEY_BITS_MIN, KEY_BITS_MAX = 2048, 8192
 """RFC 7518 (3.3) asks for 2048; above 8192 a check costs more than any issuer asks for."""
 EXPONENT_MAX = 2**32
 _PEM = b"-----BEGIN CERTIFICATE-----"
+_UNREADABLE = (ValueError, x509.InvalidVersion)
 
 
 class KeyFormatError(Exception):
@@ -60,14 +61,14 @@ def read_certificates(body: bytes) -> list[x509.Certificate]:
         return _load_pem(body)
     try:
         return [x509.load_der_x509_certificate(body)]
-    except ValueError:
+    except _UNREADABLE:
         raise KeyFormatError("is neither a PEM nor a DER certificate") from None
 
 
 def _load_pem(body: bytes) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(body)
-    except ValueError:
+    except _UNREADABLE:
         raise KeyFormatError("is not a PEM certificate") from None
 
 

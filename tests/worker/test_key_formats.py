@@ -125,3 +125,15 @@ def test_bytes_that_are_no_root_say_so(body):
     """Neither PEM nor DER is an operator's mistake."""
     with pytest.raises(KeyFormatError, match="neither a PEM nor a DER"):
         read_certificates(body)
+
+
+def test_a_certificate_of_a_version_that_does_not_exist_says_so():
+    """A version of 79 is a mistake in the file like any other."""
+    # Fuzzing found it: `cryptography` raises `InvalidVersion`, no ValueError, so that an operator got a traceback and a
+    # platform was asked to come again for what would never get better.
+    der = certificate().public_bytes(Encoding.DER).replace(bytes.fromhex("a003020102"), bytes.fromhex("a00302014e"), 1)
+    body = b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(der) + b"-----END CERTIFICATE-----\n"
+
+    for read, given in ((read_certificate, body), (read_certificates, body), (read_certificates, der)):
+        with pytest.raises(KeyFormatError, match="PEM"):
+            read(given)
