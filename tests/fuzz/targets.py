@@ -1,7 +1,9 @@
 """What is fuzzed: each target takes bytes, and raises if a law of bad input is broken. Calling one needs no fuzzer."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ from handlers.platforms import PLATFORMS
 from schemas.received import KeyWanted
 from tests.fuzz.samples import Genuine, genuine
 from tests.fuzz.story import hear, play
-from tests.handlers.platform_cases import SEALS, UNSIGNED_BODIES
+from tests.handlers.platform_cases import SEALS, UNSIGNED_BODIES, make
+from worker.key_formats import KeyFormatError, read_certificate, read_certificates, read_key_set
 from worker.simulator.sale import Shot
 
 SIZE_MAX_BYTES = 60_000
@@ -32,11 +35,13 @@ class Target:
     words: tuple[str, ...]
 
 
-NAMES = tuple(f"{name}_{way}" for name in sorted(PLATFORMS) for way in ("says", "door"))
+NAMES = (*(f"{name}_{way}" for name in sorted(PLATFORMS) for way in ("says", "door")), "keys")
 
 
 def target(name: str, directory: Path) -> Target:
     """Make a target, with a trust of its own in `directory`."""
+    if name == "keys":
+        return _keys(directory)
     platform, _, way = name.partition("_")
     return _MAKERS[way](genuine(platform, directory))
 
@@ -77,6 +82,32 @@ def _door(said: Genuine) -> Target:
 
     seeds = tuple(json.dumps({"headers": dict(s.headers), "body": s.body.decode()}).encode() for s in said.shots)
     return Target(run, seeds, (*said.words, *_header_words(said)))
+
+
+def _keys(directory: Path) -> Target:
+    """Read what a key server or a file gives: keys, or one clear error."""
+    for platform in ("apple", "google", "amazon"):
+        make(platform, directory / platform)
+    sets = [path.read_bytes() for path in sorted(directory.rglob("*.json"))]
+    certificates = [path.read_text() for path in sorted(directory.rglob("*.pem")) if "CERTIFICATE" in path.read_text()]
+    written = [json.dumps(each).encode() for each in (dict(enumerate(certificates)), *certificates)]
+
+    def run(data: bytes) -> None:
+        for read in (read_key_set, read_certificate, read_certificates):
+            with suppress(KeyFormatError), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what `cryptography` will refuse one day, and reads today
+                read(_unquoted(data))
+
+    return Target(run, (*sets, *written), ("kty", "RSA", "kid", "use", "sig", "alg", "n", "e", "keys", "AQAB"))
+
+
+def _unquoted(data: bytes) -> bytes:
+    """Give the text of a JSON string, as which a certificate is mutated; anything else is as it came."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return data
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else data
 
 
 _MAKERS: dict[str, Callable[[Genuine], Target]] = {"says": _says, "door": _door}
