@@ -1,6 +1,7 @@
 """Five hundred notifications at once, and the law that each of them takes effect once."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -17,6 +18,7 @@ from schemas.meaning import Meaning
 from schemas.resources import Event
 from tests.cli.processes import belonging_to
 from tests.e2e.running import Installation, Service, till, until
+from worker.bodies import Bodies
 from worker.demo.trust import APP
 from worker.simulator.sale import Sale, Shot
 from worker.simulator.sales import AMOUNT, DAY_MS
@@ -133,15 +135,18 @@ def _assert_done_once(store: Store, installation: Installation, ids: set[str]) -
         entered = Counter(connection.execute(select(tables.entries.c.notification)).scalars())
     assert len(ids) == len(rows)
     assert {("processed", 1): len(rows)} == Counter((row.status, row.attempts) for row in rows)
-    said = {row.id: _said(row, installation) for row in rows}
+    bodies = installation.bodies()
+    said = {row.id: _said(row, installation, bodies) for row in rows}
     assert said == {id_: entered[id_] for id_ in ids}
 
 
-def _said(row: Any, installation: Installation) -> int:
+def _said(row: Any, installation: Installation, bodies: Bodies) -> int:
     """Count what a stored notification says."""
     platform = PLATFORMS[row.platform]
     settings = installation.settings.apps[APP].platform(row.platform)
-    meaning = platform.normalize(platform.read(row.body, {}), {}, settings=settings)
+    meaning = platform.normalize(
+        platform.read(*bodies.take(row.id, row.body, json.loads(row.headers))), {}, settings=settings
+    )
     assert isinstance(meaning, Meaning)
     return len(meaning.said)
 

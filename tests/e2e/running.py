@@ -26,7 +26,9 @@ from config.load import load
 from config.settings import Settings
 from tests.cli.processes import ROOT, belonging_to
 from tests.services import require_valkey
+from worker.bodies import Bodies
 from worker.demo.trust import APP, LIFETIME_PRODUCT, PRODUCT, demo_directory, prepare
+from worker.keyfile import with_key_file
 from worker.simulator.registry import SPEAKERS
 from worker.simulator.sale import Sale, Shot, Simulator
 from worker.simulator.sales import Till
@@ -92,6 +94,10 @@ class Installation:
     def store(self) -> Store:
         """Open the database beside the running processes, to look."""
         return Store(self.environment.get("CLAWBACK_STORE__URL", self.settings.store.url))
+
+    def bodies(self) -> Bodies:
+        """Open what lies sealed there, with the key that `run` made beside SQLite, if it did."""
+        return Bodies(with_key_file(self.settings, self.home).store.encryption_keys)
 
     def lines(self) -> list[dict[str, Any]]:
         """Read every line of the log."""

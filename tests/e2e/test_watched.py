@@ -129,4 +129,4 @@ async def test_received_is_applied_also_after_workers_were_killed(seen: Seen):
     finished = sum(now.sum("clawback_notifications_processed_total", status=status) for status in ends)
     assert now.sum("clawback_notifications_total", outcome="accepted") == finished
     files = sorted(file.name for file in (night.installation.home / "metrics-work").iterdir())
-    assert 4 == len(files), files
+    assert 6 == len(files), files

@@ -175,13 +175,13 @@ async def test_what_is_proved_is_durable_and_queued(service: Service, lines: lis
 
 
 async def test_a_repetition_is_answered_like_the_first(service: Service, lines: list[dict[str, Any]]) -> None:
-    """What a platform sends twice is 200 both times, stored once, queued once, and counted as a duplicate."""
+    """What a platform sends twice is 200 both times, stored once, counted, and hinted at again while it waits."""
     for _ in range(2):
         async with service.http.post(STRIPE, data=GOOD, headers=signed(GOOD)) as response:
             taken = await response.json()
 
     assert (200, True) == (response.status, taken["duplicate"])
-    assert (1, 1) == (len(_stored(service)), len(service.queue.put))
+    assert (1, 2) == (len(_stored(service)), len(service.queue.put))
     assert {("stripe", seed.APP, "accepted"): 1, ("stripe", seed.APP, "duplicate"): 1} == service.counted()
     assert ["accepted", "duplicate"] == [line["outcome"] for line in lines]
 
