@@ -35,11 +35,13 @@ run: $(VENV)/.runtime ## Start the whole service here, with a signed story from 
 demo: $(VENV)/.runtime ## Play every story on a temporary directory and stop
 	@exec $(BIN)/clawback demo
 
+# On as many processors as there are, up to four: each has a PostgreSQL and a Valkey of its own. PARALLEL= runs one by one.
+PARALLEL ?= -n auto --dist worksteal
 test: $(VENV)/.development ## Run every test this machine can run
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-fast: $(VENV)/.development ## Run the tests that start no process
-	$(BIN)/python -m pytest -m "not e2e and not crash"
+	$(BIN)/python -m pytest $(PARALLEL) -m "not e2e and not crash"
 
 test-long: $(VENV)/.development ## Try every law with 20,000 examples and soak with 20,000 events: about three hours
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -v -m "(hypothesis and not e2e) or soak" --session-timeout=$(LONG_SECONDS) \
@@ -77,7 +79,7 @@ format: $(VENV)/.development ## Rewrite the sources in the house style
 	$(BIN)/ruff format .
 
 cover: $(VENV)/.development ## Run every test and show what no test reaches
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report=term
 	@$(MAKE) --silent cover-core
 
 # handlers and schemas decide about money: every branch of them is tested. Reads what the last run measured.

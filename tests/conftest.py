@@ -1,5 +1,7 @@
 """What every test starts from."""
 
+import os
+
 import pytest
 from hypothesis import is_hypothesis_test
 
@@ -7,6 +9,15 @@ from tests import effort
 from tests.services import emptied, new_database, postgresql, shared_database, store_url  # noqa: F401 - fixtures
 
 effort.register()
+
+PARALLEL_MAX = 4
+"""More at once would try the machine and not the code: each has its own servers, and many tests their own processes."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run as many tests at once as there are processors, up to a few."""
+    return min(PARALLEL_MAX, os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
