@@ -90,11 +90,12 @@ async def test_the_certificate_of_another_year_is_good_where_it_belongs(desk: De
 
 
 def _stored(service: Service) -> dict[str, int]:
-    """Count the rows of every table that has some."""
+    """Count the rows of every table that has some; marks are there from the beginning."""
     with service.store.read() as connection:
         counted = {
             table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
             for table in tables.metadata.sorted_tables
+            if table is not tables.marks
         }
     return {name: count for name, count in counted.items() if count}
 

@@ -54,7 +54,9 @@ def read_refunds(store: Store, span: Span, *, stretch: int = STRETCH) -> Iterato
 def feed_bounds(connection: Connection, span: Span) -> tuple[int, int]:
     """Find the positions after and up to which the events stand that are wanted."""
     newest = feed.newest_position(connection)
-    begin = feed.pruned_position(connection)
+    oldest = connection.execute(select(func.min(events.c.position))).scalar()
+    # Numbers that nobody used, or whose events are gone, are not walked through.
+    begin = max(feed.pruned_position(connection), (oldest or 1) - 1)
     if span.since_ms is not None:
         begin = max(begin, feed.position_at(connection, at_ms=span.since_ms))
     if span.until_ms is None:
