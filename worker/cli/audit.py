@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.common import installation_options, json_option, load_settings, print_json
+from worker.cli.common import installation_options, json_option, print_json
+from worker.cli.opened import opened
 
 if TYPE_CHECKING:
     from schemas.audit import AuditRecord
@@ -32,19 +33,11 @@ def command(
 
     Every action by the API or the command line has its row, which nobody can change or delete. It holds no secret.
     """
-    from worker import bootstrap
-    from worker.start import refuse_pending_migration
     from worker.store.audit import list_records
 
-    settings = load_settings(config, data_dir)
-    refuse_pending_migration(settings)
-    runtime = bootstrap.build(settings)
     filters = {"operator": operator, "action": action, "target": target}
-    try:
-        with runtime.store.read() as connection:
-            found = [record for _, record in list_records(connection, filters, after=None, limit=limit)]
-    finally:
-        bootstrap.close(runtime)
+    with opened(config, data_dir) as runtime, runtime.store.read() as connection:
+        found = [record for _, record in list_records(connection, filters, after=None, limit=limit)]
     if as_json:
         print_json({"object": "list", "data": [record.model_dump() for record in found]})
     else:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from worker.cli.common import installation_options, json_option, load_settings, print_json
+from worker.cli.common import installation_options, json_option, print_json
+from worker.cli.opened import opened
 
 
 @click.command("rebuild")
@@ -20,15 +21,10 @@ def command(config: Path | None, data_dir: Path, *, dry_run: bool, as_json: bool
     from rich.console import Console
     from rich.progress import track
 
-    from worker import bootstrap
     from worker.audit import check_fold, rebuild
     from worker.deeds import of_the_command_line
-    from worker.start import refuse_pending_migration
 
-    settings = load_settings(config, data_dir)
-    refuse_pending_migration(settings)
-    runtime = bootstrap.build(settings)
-    try:
+    with opened(config, data_dir) as runtime:
         audit = check_fold(runtime)
         console = Console(stderr=True, quiet=as_json)
         todo = () if dry_run else track(audit.differing, "Folding", console=console, transient=True)
@@ -36,8 +32,6 @@ def command(config: Path | None, data_dir: Path, *, dry_run: bool, as_json: bool
             deed = of_the_command_line("ledger.rebuild", runtime.clock)
             runtime.store.change(lambda connection: deed.note(connection, lineages=len(audit.differing)))
         events = sum(rebuild(runtime, key) for key in todo)
-    finally:
-        bootstrap.close(runtime)
     if as_json:
         print_json({"lineages": audit.lineages, "differing": audit.differing, "events": events, "dry_run": dry_run})
     else:

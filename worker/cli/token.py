@@ -1,15 +1,15 @@
 """`clawback token`: make, list, replace and revoke tokens while everything runs."""
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
 from schemas.tokens import Scope
-from worker.cli.common import Failure, installation_options, json_option, load_settings, print_json
+from worker.cli.common import Failure, installation_options, json_option, print_json
+from worker.cli.opened import opened
 
 if TYPE_CHECKING:
     from schemas.tokens import Token, TokenWithSecret
@@ -88,7 +88,7 @@ def new(
 
     if not NAME.fullmatch(name):
         raise click.UsageError(f"{name!r} is no name: letters, digits, and . _ @ / - after the first, at most 64")
-    with _opened(config, data_dir) as runtime:
+    with opened(config, data_dir) as runtime:
         made = create(runtime, _deed(runtime, "token.create"), name, scopes, expires_in_seconds=expires_in)
     _show(made, as_json=as_json)
 
@@ -100,7 +100,7 @@ def list_(config: Path | None, data_dir: Path, *, as_json: bool) -> None:
     """List tokens, newest first, those that ended among them; what they are, nobody knows."""
     from worker.store.tokens import list_tokens
 
-    with _opened(config, data_dir) as runtime, runtime.store.read() as connection:
+    with opened(config, data_dir) as runtime, runtime.store.read() as connection:
         found = list_tokens(connection, now=runtime.clock(), after=None, limit=100_000)
     if as_json:
         print_json({"object": "list", "data": [token.model_dump() for token in found]})
@@ -118,7 +118,7 @@ def rotate(config: Path | None, data_dir: Path, id_: str, keep: int, expires_in:
     """Make a token of the same name and scopes as ID, and let the old one go on for a while."""
     from worker import tokens
 
-    with _opened(config, data_dir) as runtime:
+    with opened(config, data_dir) as runtime:
         deed = _deed(runtime, "token.rotate")
         made = _told(lambda: tokens.rotate(runtime, deed, id_, keep_seconds=keep, expires_in_seconds=expires_in))
     _show(made, as_json=as_json)
@@ -132,26 +132,12 @@ def revoke(config: Path | None, data_dir: Path, id_: str, *, as_json: bool) -> N
     """Revoke a token: within seconds it opens nothing."""
     from worker import tokens
 
-    with _opened(config, data_dir) as runtime:
+    with opened(config, data_dir) as runtime:
         ended = _told(lambda: tokens.revoke(runtime, _deed(runtime, "token.revoke"), id_))
     if as_json:
         print_json(ended.model_dump())
     else:
         click.echo(f"{ended.id} ({ended.name}) is revoked.")
-
-
-@contextmanager
-def _opened(config: Path | None, data_dir: Path) -> "Iterator[Runtime]":
-    from worker import bootstrap
-    from worker.start import refuse_pending_migration
-
-    settings = load_settings(config, data_dir)
-    refuse_pending_migration(settings)
-    runtime = bootstrap.build(settings)
-    try:
-        yield runtime
-    finally:
-        bootstrap.close(runtime)
 
 
 def _deed(runtime: "Runtime", action: str) -> Any:
