@@ -7,14 +7,14 @@ asserted: rows, events, what arrived at the backend; never when, beyond a deadli
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
 
-from schemas.resources import Event
 from tests.crash.burst import assert_each_took_effect_once, count, kill, pour, rest, sign_burst, tell_all
+from tests.crash.judge import assert_backend_heard
 from tests.e2e.running import Installation, Service, install, until
 from tests.worker.backend import Backend
 from worker.store.engine import Store
@@ -112,15 +112,3 @@ async def test_killed_endpoint_forgets_no_answer(house):
     assert len(burst.shots) == len(taken)
     assert len(taken) == count(house.store, "accepted", "processed") - before
     await assert_each_took_effect_once(house.service, burst, set(taken))
-
-
-async def assert_backend_heard(backend: Backend, told: Iterable[Event]) -> None:
-    """Wait until the backend has every event: each customer's in order, at least once."""
-    expected = {event.id: event for event in told}
-    assert await until(lambda: set(expected) <= set(backend.ids))
-    heard: dict[str, list[int]] = {}
-    for id_ in dict.fromkeys(id_ for id_ in backend.ids if id_ in expected):
-        event = expected[id_]
-        if event.customer and event.sequence:
-            heard.setdefault(event.customer.user_id, []).append(event.sequence)
-    assert {customer: sorted(sequences) for customer, sequences in heard.items()} == heard
