@@ -36,7 +36,7 @@ class Wish:
 
     Attributes:
         families: the first words of the types that it hears of; none: it hears of all.
-        faults: what it does instead of saying thank you → with which probability.
+        faults: what it does instead of saying thank you → with which probability; each once at the least.
         again: with which probability what failed once fails once more.
     """
 
@@ -90,6 +90,8 @@ class Listener:
         self.backend = Backend(self._answer, secrets=[believed], clock=time.time)
         self._random = random
         self._failed: Counter[str] = Counter()
+        # Each once for sure, or whether a short run shows the seldom ones would be luck.
+        self._owed = list(wish.faults)
 
     async def _answer(self, told: Told) -> web.StreamResponse:
         """Choose what happens, remember it, and do it."""
@@ -106,6 +108,8 @@ class Listener:
         draw = self._random.random()
         if failed:
             what = "refuses" if failed < FAULTS_IN_A_ROW_MAX and draw < self.wish.again else "thanks"
+        elif self._owed:
+            what = self._owed.pop()
         else:
             what = "thanks"
             for fault, share in self.wish.faults.items():
