@@ -67,6 +67,14 @@ def runs_out(at: Desk, name: str) -> None:
     assert eventually(lambda: at.statuses()[name] == "expired", TAKEN_OVER_SECONDS_MAX), name
 
 
+def stop(at: Desk, pid: int) -> None:
+    """Stop a process that does not write: on SQLite everybody would wait for it until it is ended."""
+    with at.store.write():
+        os.kill(pid, signal.SIGSTOP)
+        state = Path(f"/proc/{pid}/stat")
+        assert eventually(lambda: state.read_text("utf-8").rpartition(")")[2].split()[0] == "T", TAKEN_OVER_SECONDS_MAX)
+
+
 def holder(at: Desk) -> int:
     """Tell which process swept last."""
     (lock,) = (row for row in at.rows(tables.locks) if row["name"] == "sweeper")
@@ -85,7 +93,7 @@ def test_another_worker_sweeps_on(at: Desk, workers: dict[int, subprocess.Popen[
     asleep = holder(at)
     assert asleep in workers
 
-    os.kill(asleep, signal.SIGSTOP)
+    stop(at, asleep)
     runs_out(at, "second")
     other = holder(at)
     assert workers.keys() == {asleep, other}
