@@ -2,10 +2,13 @@
 
 A write lets go of the interpreter. Where another thread waits for it, as the one that commits notifications does, each
 line cost two changes of threads on top of itself: with them it was a sixth of what a notification costs.
+
+No line is worth an answer: a stream that takes none, as a file on a full disk, costs its lines and nothing else.
 """
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import TextIO
 
@@ -18,10 +21,13 @@ class Lines:
 
     Args:
         stream: takes text.
+        missed: is told how many lines the stream did not take, once it takes some again.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, *, missed: Callable[[int], None] = lambda _: None) -> None:
         self._stream = stream
+        self._missed = missed
+        self._missing = 0
         self._waiting: deque[str] = deque()
         self._told: asyncio.AbstractEventLoop | None = None
         self._lock = Lock()
@@ -50,6 +56,21 @@ class Lines:
         """Write down what waits."""
         with self._lock:
             self._told = None
+            before = self._missing
             if lines := [self._waiting.popleft() for _ in range(len(self._waiting))]:
-                self._stream.write("\n".join([*lines, ""]))
-                self._stream.flush()
+                self._put(lines)
+            back = before and not self._missing
+        if back:
+            self._missed(before)
+
+    def _put(self, lines: Sequence[str]) -> None:
+        """Write these lines, or count them: what is logged in the middle of an answer must not raise there."""
+        # Behind a line of which the stream took one half, the next one begins on its own.
+        torn = [""] if self._missing else []
+        try:
+            self._stream.write("\n".join([*torn, *lines, ""]))
+            self._stream.flush()
+        except OSError:
+            self._missing += len(lines)
+        else:
+            self._missing = 0

@@ -31,7 +31,7 @@ def configure_logs(stream: TextIO | None = None, *, level: int = logging.INFO, a
         as_json: None: unless the stream is a terminal.
     """
     stream = stream or sys.stderr
-    lines = Lines(stream)
+    lines = Lines(stream, missed=_tell_of_missed)
     machine = not stream.isatty() if as_json is None else as_json
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -47,6 +47,11 @@ def configure_logs(stream: TextIO | None = None, *, level: int = logging.INFO, a
         cache_logger_on_first_use=True,
     )
     _join_standard_library(stream, shared, finish)
+
+
+def _tell_of_missed(count: int) -> None:
+    """Say where the log has a gap: its disk was full, or its reader gone."""
+    structlog.get_logger().warning("log.missed", lines=count)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

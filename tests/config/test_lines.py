@@ -1,9 +1,10 @@
 """Lines of the log are all there, whole and in their order, however many turns and threads they come from.
 
-Real: event loops, threads, structlog. Double: the stream is in memory and notes each write.
+Real: event loops, threads, structlog. Doubles: the stream is in memory and notes each write, or has no room.
 """
 
 import asyncio
+import errno
 import io
 import threading
 
@@ -26,6 +27,19 @@ class Stream(io.StringIO):
     def write(self, text: str) -> int:
         """Count, and write."""
         self.writes += 1
+        return super().write(text)
+
+
+class Disk(io.StringIO):
+    """A file on a disk that may be full, and then takes the first bytes alone."""
+
+    full = False
+
+    def write(self, text: str) -> int:
+        """Write what there is room for."""
+        if self.full:
+            super().write(text[:3])
+            raise OSError(errno.ENOSPC, "No space left on device")
         return super().write(text)
 
 
@@ -76,6 +90,28 @@ def test_a_loop_that_ended_too_soon_holds_nothing_back(stream):
     lines.info("stopped")
 
     assert "accepted\naccepted\nstopped\n" == stream.getvalue()
+
+
+async def test_a_stream_that_takes_nothing_costs_its_lines_alone():
+    """On a full disk nothing is raised where a line is said; once there is room, how many are missing is told first."""
+    disk, missed = Disk(), list[int]()
+    lines = Lines(disk, missed=missed.append)
+    lines.info("accepted")
+    await asyncio.sleep(0)
+    disk.full = True
+    lines.info("refused")
+    lines.warning("refused again")
+    lines.info("and again")
+    await asyncio.sleep(0)
+    assert [] == missed
+    disk.full = False
+    lines.warning("back")
+    lines.warning("as ever")
+
+    assert ([3], ["accepted", "back", "as ever"]) == (
+        missed,
+        [line for line in disk.getvalue().splitlines() if line[3:]],
+    )
 
 
 @given(said=SAID)

@@ -8,6 +8,7 @@ import pytest
 import structlog
 
 from config.logs import NEVER_LOGGED, configure_logs
+from tests.config.test_lines import Disk
 
 
 @pytest.fixture
@@ -54,6 +55,20 @@ def test_libraries_log_in_the_same_form(stream):
 
     (line,) = lines(stream)
     assert ("warning", "lost connection", "dramatiq.worker") == (line["level"], line["event"], line["logger"])
+
+
+@pytest.mark.usefixtures("stream")
+def test_a_gap_is_told_of():
+    """What a full disk could not take is missed by nobody who logs, and a line behind the gap says how much it is."""
+    disk, log = Disk(), structlog.get_logger()
+    configure_logs(disk)
+    disk.full = True
+    log.warning("ingest.rejected")
+    disk.full = False
+    log.warning("ingest.failed")
+
+    told = [json.loads(line) for line in disk.getvalue().splitlines() if line.startswith('{"time"')]
+    assert [("ingest.failed", None), ("log.missed", 1)] == [(line["event"], line.get("lines")) for line in told]
 
 
 def test_traceback_stays_on_its_line(stream):

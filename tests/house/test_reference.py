@@ -101,9 +101,9 @@ def test_every_log_event_is_documented() -> None:
 
 
 def _logged() -> Iterator[str]:
-    """List the texts of the worker that are event names: of a family that some `log.…` call begins, or of the door."""
+    """List the texts of the code that are event names: of a family that some `log.…` call begins, or of the door."""
     families, texts, actions = {"ingest"}, set(), set()
-    for file in (ROOT / "worker").rglob("*.py"):
+    for file in [ROOT / "config" / "logs.py", *(ROOT / "worker").rglob("*.py")]:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and EVENT_NAME.fullmatch(node.value):
                 texts.add(node.value)
