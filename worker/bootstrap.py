@@ -11,7 +11,7 @@ from worker.bodies import Bodies
 from worker.broker import make_broker
 from worker.keyring import sealed_anew
 from worker.lookups import Lookups
-from worker.metrics import Metrics, begin_at_zero, share_counts
+from worker.metrics import Metrics, begin_at_zero, share_counts, take_room
 from worker.queue import BrokerQueue
 from worker.runtime import Runtime
 from worker.sealing import Sealer
@@ -29,6 +29,7 @@ def build(settings: Settings, *, broker: RedisBroker | None = None) -> Runtime:
     share_counts()
     metrics = Metrics(CollectorRegistry())
     begin_at_zero(metrics, settings)
+    take_room()
     return Runtime(
         settings=settings,
         store=Store(settings.store.url, settings.store),

@@ -10,12 +10,17 @@ its own name there. A worker that is restarted has the name of the one that died
 nothing that was counted is lost or goes back, and however often a worker dies, no file is added. Named by number, as
 the library does it, each death would leave two more files for every scrape to read. What a process counted stays when
 it ends; what it had open does not.
+
+The files are mapped into memory, where a page that the disk has no room for is no error but the end of the process
+(SIGBUS: mmap(2)). So all the room that counts will need is taken at the start, and none when the disk is full.
 """
 
 import collections
+import errno
 import itertools
 import os
 import socket
+import sys
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -63,7 +68,18 @@ CHILDREN_KEPT = 1024
 LIVE: Final = "livesum"
 """How the client library calls the sum over processes that run; its files are `gauge_livesum_<name>.db`."""
 
+KINDS: Final = ("counter", "histogram", f"gauge_{LIVE}")
+"""What there is a file of for each process: `<kind>_<name>.db`."""
+ROOM_BYTES: Final = 1 << 17
+"""How large a file begins. Hundreds of series have room in it; where there are more, the library doubles it."""
+SPARE_BYTES: Final = 1 << 15
+"""More than what is counted only once it happens: an unknown app, a look-up, a token that is none."""
+
 M = TypeVar("M", Counter, Histogram)
+
+
+class NoRoom(Exception):
+    """There is no room for the files in which processes share their counts; the text says where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +190,54 @@ def share_counts() -> None:
 
     Without a supervisor the name is that of the host and the process: containers that share a directory are all
     number 1. A name instead of a number is the library's own door: `MultiProcessValue(process_identifier=…)`.
+
+    Raises:
+        NoRoom: the disk is full.
     """
     if os.environ.get(DIRECTORY):
-        name = os.environ.get(NAME) or own_name()
+        take_room()
+        name = _own_name_there()
         values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]  # untyped there
+
+
+def take_room() -> None:
+    """Take the room for everything that this process will count where processes share, beyond what has counts already.
+
+    Raises:
+        NoRoom: the disk is full.
+    """
+    directory = os.environ.get(DIRECTORY)
+    for kind in KINDS if directory else ():
+        file = Path(directory or "") / f"{kind}_{_own_name_there()}.db"
+        try:
+            _take_room(file)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise NoRoom(f"there is no room for {file}, where processes share their counts") from None
+            # This file system makes no such promise: https://man7.org/linux/man-pages/man3/posix_fallocate.3.html
+
+
+def _take_room(file: Path) -> None:
+    """Have the blocks of the disk, and not the holes that truncate(2) leaves.
+
+    The library writes first how much of a file is used, begins with whatever size it finds, and doubles it: what is
+    twice as large already is what it asks for then.
+    """
+    with os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT, 0o600), "rb") as opened:
+        used, room = int.from_bytes(opened.read(4), sys.byteorder), ROOM_BYTES
+        while room < used + SPARE_BYTES:
+            room *= 2
+        size = max(room, os.fstat(opened.fileno()).st_size)
+        # macOS has no such call: a full disk may end a process there.
+        getattr(os, "posix_fallocate", _no_promise)(opened.fileno(), 0, size)
+
+
+def _no_promise(_file: int, _offset: int, _size: int) -> None:
+    """Take no room."""
+
+
+def _own_name_there() -> str:
+    return os.environ.get(NAME) or own_name()
 
 
 def own_name() -> str:

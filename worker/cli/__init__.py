@@ -41,6 +41,7 @@ EXIT_CODES: Mapping[str, int] = {
     "config.problems.ConfigError": 2,
     "worker.trust.TrustError": 2,
     "worker.lockfile.DirectoryInUse": 1,
+    "worker.metrics.NoRoom": 1,
     "worker.runtime.QueueUnavailable": 1,
     "worker.start.NotReady": 1,
     "worker.store.engine.Contended": 1,
