@@ -136,7 +136,7 @@ class Deliverer:
 
     def _rest(self, lane: Lane, until: float) -> None:
         """Begin nothing of this lane before; keep what waits only for a moment."""
-        lane.rests_until = max(lane.rests_until, until)
+        lane.rests_until = max(lane.rests_until, min(until, self._runtime.clock() + self._limits.lane_memory_seconds))
         if self._rests_long(lane):
             lane.rings(None)
             forgotten, lane.waiting = lane.waiting, {}

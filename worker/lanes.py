@@ -15,6 +15,8 @@ class Limits:
         in_flight: attempts at the same time in all.
         lane_rest_seconds: how long a lane keeps what waits while its subscriber rests. After longer rests the sweeper
             finds it again, in whichever process.
+        lane_memory_seconds: how long a lane takes its subscriber to rest without asking the store again, where the rest
+            may have been ended: it was an hour of a wrong clock.
         grace_seconds: how long closing waits for attempts to end.
         store_retry_seconds: how long to wait for a store that is away.
     """
@@ -24,6 +26,7 @@ class Limits:
     lane_more: int = 64
     in_flight: int = 400
     lane_rest_seconds: float = 2.0
+    lane_memory_seconds: float = 30.0
     grace_seconds: float = 5.0
     store_retry_seconds: float = 1.0
 

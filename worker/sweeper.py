@@ -106,12 +106,17 @@ def give_up_silent(runtime: Runtime) -> int:
 def look_ahead(runtime: Runtime) -> int:
     """Hint at what was accepted by a clock that is ahead of this one, and would be swept so much later; count it.
 
+    What such a clock put in line for subscribers is made due as well.
+
     Raises:
         StoreUnavailable: nothing was changed.
     """
     now_ms, after_ms = int(runtime.clock() * 1000), int(runtime.settings.work.sweep_after_seconds * 1000)
     with runtime.store.read() as connection:
         found = setback.accepted_in_future(connection, after_ms=now_ms + after_ms + AHEAD_MS, limit=BATCH_MAX)
+        told = setback.told_in_future(connection, after_ms=now_ms + AHEAD_MS)
+    if told:
+        make_due(runtime)
     if found:
         runtime.store.change(lambda connection: setback.bring_back(connection, found, until_ms=now_ms + after_ms))
         _hint_notifications(runtime, found)
@@ -125,8 +130,21 @@ def forget_future(runtime: Runtime) -> int:
     Raises:
         StoreUnavailable: nothing was changed.
     """
+    return _bring_back(runtime, setback.forget_future)
+
+
+def make_due(runtime: Runtime) -> int:
+    """Make due what was put in line by a clock that is ahead; return how many deliveries that were.
+
+    Raises:
+        StoreUnavailable: nothing was changed.
+    """
+    return _bring_back(runtime, setback.make_due)
+
+
+def _bring_back(runtime: Runtime, change: Callable[..., int]) -> int:
     now_ms = int(runtime.clock() * 1000)
-    if found := runtime.store.change(lambda connection: setback.forget_future(connection, now_ms=now_ms)):
+    if found := runtime.store.change(lambda connection: change(connection, now_ms=now_ms)):
         log.warning("sweep.clock_set_back", count=found)
     return found
 
