@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from config.settings import Admin
-from schemas.tokens import SCOPES, Scope
+from schemas.tokens import SCOPES, Scope, Token
 from worker.metrics import child
 from worker.store.tokens import state_of
 from worker.tokens import digest
@@ -70,7 +70,7 @@ class Guard:
             raise closed("authentication_not_configured", message)
         if shown is None:
             raise closed("token_missing", "Show a token: Authorization: Bearer …")
-        raise closed("token_unknown", "That token is not known here.", error="invalid_token")
+        raise _unknown()
 
     def _of_the_configuration(self, shown: str) -> Caller | None:
         # Every comparison is made, so that the time tells neither which token was near nor how many there are.
@@ -81,10 +81,7 @@ class Guard:
         found = await request.app[REGISTER].find(request, shown) if self._stored else None
         if found is None:
             return None
-        state = state_of(found.expires_at, found.revoked_at, now(request))
-        if state != "active":
-            message = f"That token is {state}: have a new one made."
-            raise closed(f"token_{state}", message, error="invalid_token")
+        _check(found, now(request))
         return Caller(found.name, found.scopes, shown, found.id)
 
 
@@ -115,6 +112,32 @@ def require(request: web.Request, scope: Scope) -> None:
         message = f"This asks for a token with the scope {scope}; yours has {', '.join(caller.scopes)}."
         challenge = f'Bearer realm="clawback", error="insufficient_scope", scope="{scope}"'
         raise Refused(Refusal(403, "scope_missing", message, "Authorization", {"WWW-Authenticate": challenge}))
+
+
+async def recheck(request: web.Request) -> None:
+    """Refuse whose token has ended since they were let in: whoever has waited asks again before they hear anything.
+
+    Raises:
+        Refused: with 401, as if they came now.
+        StoreUnavailable: nobody can say.
+    """
+    id_ = request[CALLER].token
+    if id_ is None:
+        return  # those of the configuration end with the process
+    found = await request.app[REGISTER].get(request, id_)
+    if found is None:
+        raise _unknown()
+    _check(found, now(request))
+
+
+def _check(token: Token, at: float) -> None:
+    state = state_of(token.expires_at, token.revoked_at, at)
+    if state != "active":
+        raise closed(f"token_{state}", f"That token is {state}: have a new one made.", error="invalid_token")
+
+
+def _unknown() -> Refused:
+    return closed("token_unknown", "That token is not known here.", error="invalid_token")
 
 
 def closed(code: str, message: str, *, error: str = "") -> Refused:

@@ -16,6 +16,7 @@ from schemas.resources import Event
 from worker.store import feed
 from worker.store.engine import Store
 from worker.store.feed import FeedPage, Told, Wanted
+from worker.web.auth import recheck
 from worker.web.errors import ExpiredAnswer, Refusal, Refused, bad_parameter
 from worker.web.keys import POOL, RUNTIME, ask, in_thread, on_pool
 from worker.web.pages import (
@@ -123,6 +124,8 @@ async def list_events(request: web.Request, asked: EventsQuery) -> web.Response:
             page = await _wait(request, asked, page)
     except TimeoutError:
         pass
+    if asked.wait:
+        await recheck(request)
     return _answer(page, id_)
 
 

@@ -9,7 +9,7 @@ import asyncio
 import hmac
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aiohttp import web
 
@@ -31,6 +31,7 @@ class Register:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._known: Sequence[tuple[str, Token]] = ()
+        self._by_id: Mapping[str, Token] = {}
         self._read_at = -math.inf
         self._reading = asyncio.Lock()
 
@@ -46,6 +47,15 @@ class Register:
             found = self._match(digest)
         return found
 
+    async def get(self, request: web.Request, id_: str) -> Token | None:
+        """Give a token by its id, ended or not: for whoever has shown it before.
+
+        Raises:
+            StoreUnavailable: nobody can say.
+        """
+        await self._read(request, FRESH_SECONDS)
+        return self._by_id.get(id_)
+
     def outdate(self) -> None:
         """Look again at the next question: this process has just changed a token."""
         self._read_at = -math.inf
@@ -56,10 +66,13 @@ class Register:
         return not self._known
 
     async def _read(self, request: web.Request, seconds: float) -> None:
+        if self._clock() - self._read_at < seconds:
+            return
         async with self._reading:
             if self._clock() - self._read_at >= seconds:
                 began = self._clock()
                 self._known = await ask(request, all_tokens)
+                self._by_id = {token.id: token for _, token in self._known}
                 self._read_at = began
 
     def _match(self, digest: str) -> Token | None:

@@ -8,8 +8,8 @@ but what it is being sent, and one that takes nothing is hung up on: it comes ba
 import asyncio
 import resource
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Final
 
@@ -22,6 +22,7 @@ from config.settings import Server
 from worker.sse import MEDIA_TYPE, beat, message
 from worker.store.engine import StoreUnavailable
 from worker.store.feed import FeedPage, Told, Wanted
+from worker.web.auth import recheck
 from worker.web.errors import ExpiredAnswer, Refused, bad_parameter, blame, try_again
 from worker.web.events import FEED, FeedQuery, begin, read
 from worker.web.keys import RUNTIME
@@ -149,7 +150,7 @@ class Listener:
             return page
         page = await read(self._request, self._wanted, after=self._position, limit=PAGE)
         if page.pruned <= self._position:
-            await self._send(self._frames(page.events), page.end)
+            await self._tell(self._frames(page.events), page.end)
             if page.has_more and not page.events:
                 await self._beat()
         return page
@@ -165,7 +166,7 @@ class Listener:
                 return
             if fresh:
                 frames = [_shared(told, self._id) for told in fresh if self._wanted.fits(told)]
-                await self._send(frames, fresh[-1].position)
+                await self._tell(frames, fresh[-1].position)
 
     async def _something(self) -> bool:
         """Wait for something new; False: it is time to say that we are still here."""
@@ -180,10 +181,17 @@ class Listener:
         """Say that we are still here, and how far we are: whoever wants little need not begin far behind again."""
         if 0 < self._untaken <= self._buffered():
             raise TimeoutError  # nothing was taken since we last said something
+        with suppress(StoreUnavailable):  # that nobody can say whose token has ended is no reason to hang up on all
+            await recheck(self._request)
         await self._send([beat(id_=self._cursor(self._position))], self._position)
         self._untaken = self._buffered()
 
-    async def _send(self, frames: Sequence[bytes], end: int) -> None:
+    async def _tell(self, events: Iterable[bytes], end: int) -> None:
+        """Send events, to whoever may still hear them."""
+        await recheck(self._request)
+        await self._send(events, end)
+
+    async def _send(self, frames: Iterable[bytes], end: int) -> None:
         """Send a little at a time, so that a little is all that is held for somebody who is slow."""
         held = b""
         for frame in frames:
@@ -238,6 +246,9 @@ async def _serve(listener: Listener, page: FeedPage, transport: asyncio.Transpor
     except TimeoutError:
         log.warning("stream.dropped")
         transport.abort()
+    except Refused as refused:
+        # Whoever comes back hears why, and a client that was written to the specification then stays away.
+        log.info("stream.ended", reason=refused.refusal.code)
     except ConnectionError:
         pass
     except Exception as error:  # noqa: BLE001 - the answer has begun: all that can be said is to say no more
