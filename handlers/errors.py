@@ -2,7 +2,7 @@
 
 The hint lets this layer say what it thinks without knowing an HTTP server; `worker/web/ingest.py` is the one
 place that turns it into an answer. A status matters: Pub/Sub and Apple retry what is not 2xx, Amazon never
-retries a 4xx, so nothing transient is ever refused from here.
+retries a 4xx, so what may pass is refused with a 503 or not from here.
 """
 
 
@@ -26,6 +26,17 @@ class Unauthentic(Rejected):
 
     status_hint = 401
     outcome = "unauthentic"
+
+
+class TooSoon(Rejected):
+    """The platform signed this, for a moment that our clock has not come to: one of two clocks is wrong, maybe ours.
+
+    Raised of nothing that is not proved, and only where a 4xx would be the end of it: whoever is told to come again
+    has said something genuine.
+    """
+
+    status_hint = 503
+    outcome = "unavailable"
 
 
 class WrongApp(Rejected):

@@ -11,7 +11,7 @@ from schemas.received import Identity, Keys, KeyWanted, Received
 class Verify(Protocol):
     """Prove that the platform sent this to this app.
 
-    Returns the payload, or the key that is missing to decide. Raises `Malformed`, `Unauthentic`, `WrongApp`.
+    Returns the payload, or the key that is missing to decide. Raises `Malformed`, `Unauthentic`, `WrongApp`, `TooSoon`.
     `settings` is the platform's section of the app's configuration, `now` a clock reading in Unix seconds.
     """
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.forgeries.case import Forge, Forgery, Post, refused
@@ -10,6 +11,9 @@ from worker.simulator.amazon import sign
 
 HOST = "sns.us-east-1.amazonaws.com"
 PEM = f"SimpleNotificationService-{'0123456789abcdef' * 2}.pem"
+
+
+_IN_AN_HOUR = datetime.fromtimestamp(NOW + 3600, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 def _simulated(name: str) -> Forge:
@@ -161,7 +165,8 @@ FORGERIES: Mapping[str, Forgery] = {
         signature_in_line_breaks=_signature_in_line_breaks,
         signature_in_cyrillic=_shown(Signature="\u0410\u0410\u0410\u0410"),
     ),
-    **refused(401, "timestamp_in_the_future", from_the_future=_simulated("from_the_future")),
+    **refused(503, "timestamp_in_the_future", from_the_future=_simulated("from_the_future")),
+    **refused(401, "signature_mismatch", moved_into_the_future=_shown(Timestamp=_IN_AN_HOUR)),
     **refused(401, "timestamp_too_old", replay_after_an_hour=_simulated("too_old")),
     **refused(
         403,

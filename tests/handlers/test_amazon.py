@@ -7,7 +7,7 @@ import pytest
 
 from config.platforms import Amazon
 from handlers.amazon import PLATFORM
-from handlers.errors import Malformed, Rejected, Unauthentic, WrongApp
+from handlers.errors import Malformed, Rejected, TooSoon, Unauthentic, WrongApp
 from schemas.meaning import Lookup, Quarantined
 from schemas.platforms.amazon import AmazonPayload
 from schemas.received import Identity, KeyWanted, Received
@@ -131,12 +131,26 @@ def test_both_edges_of_the_age_are_accepted(appstore: Appstore, now: float) -> N
 
 
 @pytest.mark.parametrize(
-    ("now", "reason"), [(NOW - 300.001, "timestamp_in_the_future"), (NOW + 4500.001, "timestamp_too_old")]
+    ("now", "refusal", "reason"),
+    [(NOW - 300.001, TooSoon, "timestamp_in_the_future"), (NOW + 4500.001, Unauthentic, "timestamp_too_old")],
 )
-def test_just_beyond_the_edges_is_refused(appstore: Appstore, now: float, reason: str) -> None:
-    """One millisecond beyond either edge is refused."""
-    with pytest.raises(Unauthentic, match=reason):
+def test_just_beyond_the_edges_is_refused(appstore: Appstore, now: float, refusal: type[Rejected], reason: str) -> None:
+    """One millisecond beyond either edge is refused; what is genuine and too early is to come again."""
+    with pytest.raises(refusal, match=reason):
         appstore.verify(appstore.rtn("SUBSCRIPTION_PURCHASED"), now=now)
+
+
+def test_only_what_is_proved_may_come_again(appstore: Appstore) -> None:
+    """A signature of nobody's, another topic's or under a key that is not here says nothing about our clock."""
+    shot = appstore.rtn("SUBSCRIPTION_PURCHASED")
+    early = NOW - 3600
+    received = Received(app="acme", body=shot.body, headers=shot.headers)
+
+    with pytest.raises(Unauthentic, match="signature_mismatch"):
+        appstore.verify(edited(shot, Subject="added"), now=early)
+    with pytest.raises(WrongApp, match="topic_not_allowed"):
+        appstore.verify(shot, now=early, topic_arns=())
+    assert isinstance(PLATFORM.verify(received, settings=appstore.settings, keys={}, now=early), KeyWanted)
 
 
 def test_age_has_no_limit_where_the_operator_set_none(appstore: Appstore) -> None:
@@ -144,7 +158,7 @@ def test_age_has_no_limit_where_the_operator_set_none(appstore: Appstore) -> Non
     shot = appstore.rtn("SUBSCRIPTION_PURCHASED")
 
     assert isinstance(appstore.verify(shot, now=NOW + 10**8, max_age_seconds=0), AmazonPayload)
-    with pytest.raises(Unauthentic, match="timestamp_in_the_future"):
+    with pytest.raises(TooSoon, match="timestamp_in_the_future"):
         appstore.verify(shot, now=NOW - 301, max_age_seconds=0)
 
 

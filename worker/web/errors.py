@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from pydantic import Field, ValidationError
 
-from handlers.errors import Rejected
+from handlers.errors import Rejected, TooSoon
 from schemas.base import Noun
 from worker.sealing import Sealed
 from worker.store.engine import StoreUnavailable
@@ -143,6 +143,8 @@ def explain(error: Exception) -> Refusal:  # noqa: PLR0911 - one for each kind
     match error:
         case Refused(refusal=refusal):
             return refusal
+        case TooSoon():
+            return try_again(error.reason, "Signed in our future: one of two clocks is wrong.")
         case Rejected():
             return Refusal(error.status_hint, error.reason, f"Refused: {error.reason.replace('_', ' ')}.")
         case Sealed():
