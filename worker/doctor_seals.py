@@ -38,7 +38,9 @@ def look_at_seals(runtime: Runtime) -> Iterator[Said]:
         detail = f"key {number + 1} of {len(keys)} opens nothing that is stored (encryption.key is the last)"
         yield "warning", detail, "take it out, once every process seals with the first"
     if not keys:
-        yield "ok", "no encryption key: the API makes no subscribers until store.encryption_keys has one", ""
+        count = sum(count for prefix, count in bodies.items() if runtime.bodies.knows(prefix))
+        open_ = f"there is no key: {count} bodies of notifications lie open, and the API makes no subscribers"
+        yield "warning", open_, "give every process one of store.encryption_keys, then clawback reseal"
     elif not closed:
         yield "ok", f"{len(sealed)} secrets of subscribers are sealed, and open", ""
 

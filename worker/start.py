@@ -9,6 +9,8 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+import structlog
+
 from config.section import Section
 from config.settings import Settings
 from worker.control import Control
@@ -17,6 +19,8 @@ from worker.store.engine import Store
 from worker.store.migrate import Standing, standing, upgrade
 from worker.supervise import Child, Supervisor, Verb
 from worker.valkey import EmbeddedValkey, socket_url
+
+log = structlog.get_logger()
 
 EMBEDDED = "embedded"
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
@@ -59,6 +63,12 @@ def refuse_pending_migration(settings: Settings) -> None:
         _refuse_too_new(found)
     finally:
         store.close()
+
+
+def warn_of_no_key(settings: Settings) -> None:
+    """Say once, for all processes of a verb, that what comes in lies open in the database: nothing else shows it."""
+    if not settings.store.encryption_keys:
+        log.warning("start.unsealed", missing="store.encryption_keys")
 
 
 def _refuse_too_new(found: Standing) -> None:

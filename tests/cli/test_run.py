@@ -4,6 +4,7 @@ Real: every process, the broker, the database, the signals. What may be asserted
 announce, what HTTP answers.
 """
 
+import json
 import os
 import signal
 import socket
@@ -149,15 +150,27 @@ def test_killed_supervisor_leaves_no_orphan(installation):
 
 
 def test_several_endpoints_share_a_port(installation):
-    """`serve --processes N` answers on one port from several processes, and ends with them."""
+    """`serve --processes N` answers on one port from several, says once what is about all of them, and ends with them."""
     clawback("migrate", *installation.options)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     environment = {"CLAWBACK_SERVER__PORT": str(port)}
     here = installation.directory
 
-    with running("serve", "--processes", "2", *installation.options, environment=environment):
+    with running("serve", "--processes", "2", *installation.options, environment=environment) as process:
         assert eventually(lambda: sum("--share-port" in command for command in belonging_to(here).values()) == 2)
         assert eventually(lambda: answers(f"http://127.0.0.1:{port}/healthz"))
+        said = events_until(process, "serve.started", times=2)
 
+    assert 1 == said.count("start.unsealed")
     assert eventually(lambda: not belonging_to(here))
+
+
+def events_until(process, event: str, *, times: int) -> list[str]:
+    """Read what a verb and its children log, until one thing was said so many times."""
+    said: list[str] = []
+    while said.count(event) < times:
+        line = process.stderr.readline()
+        assert line, said
+        said.append(json.loads(line)["event"])
+    return said

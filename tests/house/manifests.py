@@ -14,10 +14,12 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 SECRETS = {
     "store-url": "postgresql://clawback:a-password@db/clawback",
     "admin-tokens": "a-token-of-more-than-16-characters",
+    "encryption-keys": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
 }
 VARIABLES = {
     "POSTGRES_PASSWORD": "a-password",
     "CLAWBACK_ADMIN_TOKEN": SECRETS["admin-tokens"],
+    "CLAWBACK_ENCRYPTION_KEY": SECRETS["encryption-keys"],
     "GRAFANA_PASSWORD": "another-password",
 }
 """What an operator writes into .env."""

@@ -16,7 +16,7 @@ import yaml  # type: ignore[import-untyped]  # it has no annotations; what is re
 
 from config.load import load
 from config.settings import Server, Store
-from tests.house.manifests import Role, compose, configuration, named, objects, of_kind, pods, roles, services
+from tests.house.manifests import SECRETS, Role, compose, configuration, named, objects, of_kind, pods, roles, services
 from tests.house.tree import ROOT
 from worker.cli import VERBS
 from worker.web.health import LIVE, READY
@@ -33,6 +33,7 @@ VERSIONS = {
     "Service": "v1",
 }
 """Which version of the API serves each kind: https://kubernetes.io/docs/reference/kubernetes-api/."""
+SECRET = ("CLAWBACK_STORE__URL", "CLAWBACK_STORE__ENCRYPTION_KEYS", "CLAWBACK_ADMIN__TOKENS")
 PEOPLE = 10
 """Connections that a database keeps for others than us."""
 ROUTES = {LIVE.path, READY.path, "/metrics"}
@@ -266,4 +267,12 @@ def test_no_secret_is_in_a_manifest() -> None:
     for one in of_kind("Secret"):
         assert all("CHANGE-ME" in value for value in one["stringData"].values())
     for each in lists(list(objects())):
-        assert each.get("name") not in ("CLAWBACK_STORE__URL", "CLAWBACK_ADMIN__TOKENS") or "valueFrom" in each
+        assert each.get("name") not in SECRET or "valueFrom" in each
+
+
+def test_whoever_stores_bodies_seals_them() -> None:
+    """Every container that serves or works has the one key: none puts notifications there in clear."""
+    sealing = [role for role in roles() if role.arguments[0] in ("serve", "work")]
+    keys = {role.name: load(None, role.environment).store.encryption_keys for role in sealing}
+
+    assert {(SECRETS["encryption-keys"],)} == set(keys.values()), keys

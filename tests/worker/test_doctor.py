@@ -64,7 +64,7 @@ def test_good_installation_is_healthy(look):
     """Nothing is wrong with what is as it should be, and every check says so."""
     require_valkey()
 
-    findings = look()
+    findings = look(f"{CONFIG}\n[store]\nencryption_keys = ['{Fernet.generate_key().decode()}']")
 
     assert healthy(findings), findings
     assert {*CHECKS, "clock"} == {finding.check for finding in findings}
@@ -114,6 +114,20 @@ def test_bodies_are_held_against_the_keys(look, tmp_path):
     assert ("failed", "no key opens the bodies of 2 notifications") == (closed.verdict, closed.detail)
     assert ("warning", True, "clawback reseal") == (stale.verdict, stale.detail.startswith("1 bodies"), stale.advice)
     assert ["3 bodies"] == [finding.detail[:8] for finding in fine if finding.verdict == "warning"]
+
+
+def test_what_lies_open_for_want_of_a_key_is_a_warning(look, tmp_path):
+    """Nothing fails without a key, and nothing is sealed: how much lies open is said, and what to do."""
+    look()
+    store = Store(settle(load(tmp_path / "clawback.toml", {}), tmp_path).store.url)
+    with store.write() as connection:
+        inbox.insert_absent(connection, [a_row(1), a_row(2)])
+    store.close()
+
+    (found,) = of(look(), "seals")
+
+    assert ("warning", True) == (found.verdict, "2 bodies of notifications lie open" in found.detail)
+    assert "store.encryption_keys" in found.advice
 
 
 def a_row(number: int, *keys: str) -> dict[str, Any]:

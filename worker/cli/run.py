@@ -13,7 +13,7 @@ from config.settings import Settings
 from worker.cli.common import Failure, installation_options, json_option, load_settings, print_json
 from worker.keyfile import make_key_file
 from worker.lockfile import own
-from worker.start import everything, migrate
+from worker.start import everything, migrate, warn_of_no_key
 from worker.supervise import Supervisor
 
 LOG = "clawback.log"
@@ -39,7 +39,7 @@ def command(config: Path | None, data_dir: Path, *, as_json: bool) -> int:
         settings = load_settings(config, data_dir)
         if demo:
             refuse_strangers(settings)
-        make_key_file(settings, data_dir)  # the processes that need it read it themselves
+        warn_of_no_key(make_key_file(settings, data_dir))  # the processes that need it read it themselves
         migrate(settings)
         log = data_dir / LOG if demo else None
 

@@ -7,7 +7,13 @@ import click
 from config.logs import configure_logs
 from worker.cli.common import control_option, installation_options, load_settings
 from worker.control import Control
-from worker.start import refuse_pending_migration, refuse_taken_port, same_installation, supervise_verbs
+from worker.start import (
+    refuse_pending_migration,
+    refuse_taken_port,
+    same_installation,
+    supervise_verbs,
+    warn_of_no_key,
+)
 
 
 @click.command("work")
@@ -25,6 +31,8 @@ def command(
     configure_logs()
     settings = load_settings(config, data_dir)
     refuse_pending_migration(settings)
+    if control is None:  # nobody above has said so
+        warn_of_no_key(settings)
     count = processes or settings.work.processes
     if count == 1:
         from worker.work import work
