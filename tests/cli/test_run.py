@@ -150,7 +150,7 @@ def test_killed_supervisor_leaves_no_orphan(installation):
 
 
 def test_several_endpoints_share_a_port(installation):
-    """`serve --processes N` answers on one port from several, says once what is about all of them, and ends with them."""
+    """`serve --processes N` answers on one port from several, says once what is about all, and ends with them."""
     clawback("migrate", *installation.options)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

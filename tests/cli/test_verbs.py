@@ -12,6 +12,7 @@ from tests.store.later import at_9999
 from worker import garbage
 from worker.cli import VERBS
 from worker.cli import clawback as group
+from worker.demo.trust import prepare
 from worker.store.engine import Store
 
 CONFIG = "[apps.acme.stripe]\nwebhook_secrets = ['whsec_annual']\n[server]\nport = 0\n"
@@ -166,6 +167,20 @@ def test_a_demo_keeps_off_a_real_database(tmp_path):
     assert 2 == done.returncode
     assert "CLAWBACK_STORE__URL is set and no app is" in done.stderr
     assert not (tmp_path / "data" / "demo").exists()
+
+
+@pytest.mark.parametrize("name", ["CLAWBACK_STORE__URL", "CLAWBACK_APPS__ACME__STRIPE__WEBHOOK_SECRETS"])
+def test_no_demo_where_something_is_configured(tmp_path, name):
+    """A demo that was here once is not what is looked at when the environment names another database, or an app."""
+    prepare(tmp_path / "data", any_port=True)
+    value = f"sqlite:///{tmp_path}/x.db" if "URL" in name else "whsec_annual"
+
+    here, there = (
+        json.loads(clawback("doctor", "--json", "--data-dir", str(tmp_path / "data"), environment=chosen).stdout)
+        for chosen in (None, {name: value})
+    )
+
+    assert [True, False] == ["the demo's" in said["findings"][0]["detail"] for said in (here, there)]
 
 
 def test_a_database_is_private(config, tmp_path):

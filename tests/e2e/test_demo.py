@@ -54,6 +54,16 @@ async def test_demo_tells_the_stories_that_are_asked_for():
     assert done.stdout.endswith("1 of 1 stories ended as they should.\n")
 
 
+async def test_doctor_knows_a_demo(service: Service):
+    """Beside `clawback run`, and without a word of configuration, doctor looks at the demo's, and finds it well."""
+    done = clawback("doctor", "--json", "--data-dir", str(service.installation.home))
+
+    findings = [one for one in json.loads(done.stdout)["findings"] if one["check"] == "configuration"]
+    assert (0, ["ok"]) == (done.returncode, sorted({one["verdict"] for one in findings}))
+    assert ["apps: demo (apple, google, stripe, amazon)"] == [f["detail"] for f in findings if "apps" in f["detail"]]
+    assert any("this is the demo's" in one["detail"] for one in findings)
+
+
 async def test_list_names_every_story():
     """`clawback simulate --list` needs no service, and shows each story with the platforms where it happens."""
     told = json.loads(clawback("simulate", "--list", "--json").stdout)

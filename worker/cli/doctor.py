@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.cli.common import installation_options, json_option, load_settings, print_json
+from worker.demo.place import or_the_demos
 from worker.doctor import Finding, examine, healthy
 
 COLORS = {"ok": "green", "warning": "yellow", "failed": "red", "skipped": "dim"}
@@ -28,7 +29,10 @@ def command(config: Path | None, data_dir: Path, *, as_json: bool) -> int:
     console = Console(stderr=True)
     with console.status("") if console.is_terminal else nullcontext() as shown:
         saying = (lambda name: shown.update(f"Looking at {name}")) if shown else str
-        findings = examine(load_settings(config, data_dir), data_dir, saying=saying)
+        file = or_the_demos(config, data_dir)
+        findings = examine(load_settings(file, data_dir), data_dir, saying=saying)
+    if file != config:
+        findings.insert(0, Finding("configuration", "ok", f"this is the demo's, {file}: no --config names another"))
     if as_json:
         print_json({"healthy": healthy(findings), "findings": [asdict(finding) for finding in findings]})
     else:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from worker.cli.common import installation_options, json_option, load_settings, print_json
+from worker.demo.place import or_the_demos
 
 if TYPE_CHECKING:
     from worker.erase import Erased, Person
@@ -50,7 +51,7 @@ def command(
     from worker import bootstrap
     from worker.start import refuse_pending_migration
 
-    settings = load_settings(config, data_dir)
+    settings = load_settings(or_the_demos(config, data_dir), data_dir)
     if app is not None and app not in settings.apps:
         raise click.BadParameter(f"no app {app!r} is configured", param_hint="--app")
     refuse_pending_migration(settings)

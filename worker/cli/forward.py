@@ -93,7 +93,7 @@ async def post(http: "aiohttp.ClientSession", url: str, secret: str, event_id: s
 def service(url: str | None, token: str | None, data_dir: Path) -> tuple[str, str]:
     """Find the service and a token for it: as given, else the demo's."""
     if url is None or token is None:
-        from worker.demo.trust import CONFIG_FILE, demo_directory
+        from worker.demo.place import CONFIG_FILE, demo_directory
 
         config = demo_directory(data_dir) / CONFIG_FILE
         if not config.exists():

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def opened(config: Path | None, data_dir: Path) -> Iterator["Runtime"]:
-    """Give the parts of a process that works on this installation, and close them.
+    """Give the parts of a process that works on this installation, be it a demo's, and close them.
 
     Raises:
         ConfigError: one line per mistake.
@@ -22,10 +22,11 @@ def opened(config: Path | None, data_dir: Path) -> Iterator["Runtime"]:
     from config.logs import configure_logs
     from worker import bootstrap
     from worker.cli.common import load_settings
+    from worker.demo.place import or_the_demos
     from worker.start import refuse_pending_migration
 
     configure_logs(level=logging.WARNING)
-    settings = load_settings(config, data_dir)
+    settings = load_settings(or_the_demos(config, data_dir), data_dir)
     refuse_pending_migration(settings)
     runtime = bootstrap.build(settings)
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from worker.cli.common import Failure, installation_options, json_option, load_settings, print_json
+from worker.demo.place import or_the_demos
 
 
 @click.command("reseal")
@@ -28,7 +29,7 @@ def command(config: Path | None, data_dir: Path, *, dry_run: bool, as_json: bool
     from worker.start import refuse_pending_migration
     from worker.store.seals import count_notifications
 
-    settings = load_settings(config, data_dir)
+    settings = load_settings(or_the_demos(config, data_dir), data_dir)
     refuse_pending_migration(settings)
     runtime, done = bootstrap.build(settings), Resealed()
     try:

@@ -11,6 +11,7 @@ import click
 from config.logs import configure_logs
 from config.settings import Settings
 from worker.cli.common import Failure, installation_options, json_option, load_settings, print_json
+from worker.demo.place import is_configured, serious_variables
 from worker.keyfile import make_key_file
 from worker.lockfile import own
 from worker.start import everything, migrate, warn_of_no_key
@@ -18,8 +19,6 @@ from worker.supervise import Supervisor
 
 LOG = "clawback.log"
 """Where the demo's processes log, so that a person can read what it says."""
-SERIOUS = ("CLAWBACK_STORE", "CLAWBACK_BROKER", "CLAWBACK_SUBSCRIBERS")
-"""Variables of somebody who wants no demo, least of all on that database."""
 
 
 @click.command("run")
@@ -34,7 +33,7 @@ def command(config: Path | None, data_dir: Path, *, as_json: bool) -> int:
     """
     configure_logs()
     with own(data_dir):
-        demo = config is None and not _configured_by_environment(os.environ)
+        demo = config is None and not is_configured(os.environ)
         config = _prepare_demo(data_dir) if demo else config
         settings = load_settings(config, data_dir)
         if demo:
@@ -53,17 +52,11 @@ def command(config: Path | None, data_dir: Path, *, as_json: bool) -> int:
         return Supervisor(everything(settings, config, data_dir, log=log), on_ready).run()
 
 
-def _configured_by_environment(environ: Mapping[str, str]) -> bool:
-    """Tell whether apps are configured without a file."""
-    return any(name.upper().startswith("CLAWBACK_APPS") and value for name, value in environ.items())
-
-
 def _prepare_demo(data_dir: Path) -> Path:
     """Make the demo's trust. Its keys lie open beside it, so nothing may move it off this machine."""
     from worker.demo.trust import HOST, prepare
 
-    serious = sorted(name for name, value in os.environ.items() if value and name.upper().startswith(SERIOUS))
-    if serious:
+    if serious := serious_variables(os.environ):
         raise click.UsageError(f"{serious[0]} is set and no app is: name a --config, or unset it to see the demo")
     os.environ["CLAWBACK_SERVER__HOST"] = HOST
     return prepare(data_dir)

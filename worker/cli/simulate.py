@@ -113,7 +113,7 @@ async def _repeat(
 def _demo(data_dir: Path) -> tuple[Any, Path]:
     """Find the demo's trust, or say how to make it."""
     from config.load import load
-    from worker.demo.trust import CONFIG_FILE, demo_directory
+    from worker.demo.place import CONFIG_FILE, demo_directory
 
     directory = demo_directory(data_dir)
     if not (directory / CONFIG_FILE).exists():

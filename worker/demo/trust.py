@@ -8,13 +8,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from worker.demo.place import CONFIG_FILE, demo_directory
 from worker.simulator.goods import COINS, LIFETIME, MONTHLY, YEARLY
 from worker.simulator.registry import SPEAKERS
+
+__all__ = [
+    "APP",
+    "CONFIG_FILE",
+    "HOST",
+    "LIFETIME_PRODUCT",
+    "PRODUCT",
+    "demo_directory",
+    "prepare",
+]
 
 APP = "demo"
 PRODUCT = MONTHLY
 LIFETIME_PRODUCT = LIFETIME
-CONFIG_FILE = "demo.toml"
 HOST = "127.0.0.1"
 PORT = 8080
 BACKEND_PORT = 8081
@@ -42,11 +52,6 @@ def prepare(data_dir: Path, *, any_port: bool = False) -> Path:
         file.touch(mode=0o600)
         file.write_text(_config(sections, port=port, backend_port=backend_port), encoding="utf-8")
     return file
-
-
-def demo_directory(data_dir: Path) -> Path:
-    """Name the place of the demo's keys and configuration."""
-    return data_dir / "demo"
 
 
 def _free_ports(wanted: Sequence[int]) -> list[int]:
