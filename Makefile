@@ -94,7 +94,7 @@ events: $(VENV)/.development ## Write docs/events anew, from the schemas and sam
 lock: ## Pin every dependency again, with hashes and without addresses
 	@command -v uv >/dev/null || { echo "make lock needs uv: pipx install uv"; exit 1; }
 	uv pip compile pyproject.toml --group build --extra fast --extra postgresql $(LOCK_FLAGS) -o requirements.lock
-	uv pip compile pyproject.toml --group dev --extra fast --extra postgresql $(LOCK_FLAGS) -o requirements-dev.lock
+	uv pip compile pyproject.toml --group dev --extra fast --extra postgresql --extra otel $(LOCK_FLAGS) -o requirements-dev.lock
 	uv pip compile --group pyproject.toml:fuzz $(LOCK_FLAGS) -o requirements-fuzz.lock
 	uv pip compile --group pyproject.toml:audit $(LOCK_FLAGS) -o requirements-audit.lock
 LOCK_FLAGS := --quiet --universal --generate-hashes --no-header --no-annotate

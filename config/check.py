@@ -38,6 +38,7 @@ def problems(settings: Settings) -> Iterator[Problem]:
     yield from _encryption_keys(settings.store)
     yield from _retention(settings.store)
     yield from _tokens(settings)
+    yield from _traces(settings.traces.endpoint)
     for name, app in settings.apps.items():
         yield from _app(name, app)
     for index, subscriber in enumerate(settings.subscribers):
@@ -125,6 +126,17 @@ def _tokens(settings: Settings) -> Iterator[Problem]:
     for index, token in enumerate(settings.admin.tokens):
         if not token:
             yield Problem(("admin", "tokens", str(index)), "is empty, and an empty token would let everybody in")
+
+
+def _traces(endpoint: str) -> Iterator[Problem]:
+    """Find what is wrong with a collector's address, without quoting it: it may hold a password."""
+    try:
+        parsed = urlsplit(endpoint)
+        fits = parsed.scheme in ("http", "https") and bool(parsed.hostname) and parsed.port != 0
+    except ValueError:
+        fits = False
+    if endpoint and (not fits or parsed.query or parsed.fragment):
+        yield Problem(("traces", "endpoint"), "is no address of a collector: http://collector:4318")
 
 
 def _app(name: str, app: App) -> Iterator[Problem]:

@@ -76,6 +76,14 @@ class Admin(Section):
     """Asked for by /metrics and /readyz when set."""
 
 
+class Traces(Section):
+    """Who is told of each notification's way, as OpenTelemetry traces. Standard variables (OTEL_…) say all else."""
+
+    endpoint: str = Field(default="", repr=False)
+    """Base address of a collector that takes OTLP over HTTP: `http://collector:4318`. Empty: nobody, unless a variable
+    `OTEL_EXPORTER_OTLP_ENDPOINT` names one."""
+
+
 class Subscribing(Section):
     """What the API's subscribers may ask for."""
 
@@ -165,6 +173,7 @@ class Settings(Section):
     admin: Admin = Admin()
     work: Work = Work()
     lookups: Lookups = Lookups()
+    traces: Traces = Traces()
     apps: dict[str, App] = Field(default_factory=dict)
     subscribing: Subscribing = Subscribing()
     subscribers: tuple[Subscriber, ...] = ()

@@ -17,14 +17,16 @@ from worker.runtime import Runtime
 from worker.sealing import Sealer
 from worker.store import subscribers
 from worker.store.engine import Store
+from worker.tracing import OFF, Traces
 
 
-def build(settings: Settings, *, broker: RedisBroker | None = None) -> Runtime:
+def build(settings: Settings, *, broker: RedisBroker | None = None, traces: Traces = OFF) -> Runtime:
     """Make the parts of this process; nothing is connected before it is used.
 
     Args:
         settings: settled ones.
         broker: a worker's own, which also consumes; None: one that only puts.
+        traces: what a process that stays up tells of.
     """
     share_counts()
     metrics = Metrics(CollectorRegistry())
@@ -39,6 +41,7 @@ def build(settings: Settings, *, broker: RedisBroker | None = None) -> Runtime:
         lookups=Lookups(settings, metrics, clock=time.time),
         sealer=Sealer(settings.store.encryption_keys),
         bodies=Bodies(settings.store.encryption_keys),
+        traces=traces,
     )
 
 
@@ -66,3 +69,4 @@ def close(runtime: Runtime) -> None:
         runtime.queue.close()
     runtime.lookups.close()
     runtime.store.close()
+    runtime.traces.close()

@@ -5,7 +5,7 @@ What is said of one notification grows from station to station: `worker/understa
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -14,7 +14,7 @@ from handlers.revise import Origin, revise
 from schemas.entry import Entry
 from schemas.resources import Event
 from worker.runtime import Runtime
-from worker.store.inbox import REPLAYED, Claimed, Outcome
+from worker.store.inbox import REPLAYED, Claimed, Outcome, Stations
 from worker.understand import Understood, Verdict
 
 ALARMS = frozenset({"unsubscribed"})
@@ -56,7 +56,7 @@ class Tied:
     """
 
     understood: Understood
-    stations: Mapping[str, float]
+    stations: Stations
     verdict: Verdict
     entries: tuple[Entry, ...] = ()
 
@@ -112,6 +112,8 @@ def report(runtime: Runtime, decided: Sequence[Decided]) -> None:
     """Count a set that was committed just now, and write the canonical line of each of its notifications."""
     now = runtime.clock()
     _count(runtime, decided, now)
+    if runtime.traces.on:
+        runtime.traces.processed(decided, now)
     for each in decided:
         _write_line(each, now)
 
@@ -147,7 +149,7 @@ def _count(runtime: Runtime, decided: Sequence[Decided], now: float) -> None:
         metrics.receive_to_effect_seconds.labels(platform).observe_all(seconds)
 
 
-def _knows_enough(each: Understood, stations: Mapping[str, float]) -> bool:
+def _knows_enough(each: Understood, stations: Stations) -> bool:
     """Tell whether it adds anything to the last time: whoever knows less has nothing to add."""
     knew = {station.removeprefix(LOOKED_UP) for station in stations if station.startswith(LOOKED_UP)}
     return not each.verdict.partly or knew <= each.answered
@@ -162,7 +164,7 @@ def _status(verdict: Verdict) -> str:
     return "failed" if verdict.error else "looking_up" if verdict.status == "accepted" else verdict.status
 
 
-def _stations(each: Decided, now: float) -> dict[str, float]:
+def _stations(each: Decided, now: float) -> dict[str, float | str]:
     """Write down when it came how far, and whether something is left to learn."""
     tied, understood, verdict = each.tied, each.tied.understood, each.verdict
     since = understood.row.received_at_ms / 1000

@@ -28,6 +28,7 @@ from worker.setback import SetBack
 from worker.signing import post_signed
 from worker.store import outbox
 from worker.store.attempts import Attempt, Recorded, record
+from worker.store.contexts import find_contexts
 from worker.store.engine import StoreUnavailable
 from worker.store.outbox import Claim, Claimed, Owners
 from worker.store.postgresql import may_be_lost
@@ -74,6 +75,7 @@ class Deliverer:
         self._turns: asyncio.Task[None] | None = None
         self._closing = False
         self._clock = SetBack(runtime.clock)
+        self._post_signed = runtime.traces.telling(post_signed)
 
     async def deliver(self, ids: Collection[str]) -> None:
         """Line these deliveries up to be attempted, and after them what they held back.
@@ -277,7 +279,7 @@ class Deliverer:
         self._wake()
 
     async def _post(self, claim: Claim, attempted_at: float) -> Answer:
-        return await post_signed(
+        return await self._post_signed(
             self._poster,
             self._keyring,
             claim,
@@ -330,6 +332,8 @@ class Deliverer:
                 may_be_lost(connection)
             recorded = record(connection, ended, now_ms)
             claimed = outbox.claim(connection, wanted, now_ms, knows=self._keyring.knows)
+            if self._runtime.traces.on:
+                claimed = find_contexts(connection, claimed)
             # Behind the claims, so that what was taken just now is not found.
             most = self._limits.lane_more
             return recorded, claimed, {id_: one for one in dry for id_ in outbox.due_of(connection, one, now_ms, most)}

@@ -17,6 +17,7 @@ from worker.bodies import PLAIN, Bodies
 from worker.runtime import Queue, QueueUnavailable
 from worker.store import inbox
 from worker.store.engine import Store, StoreUnavailable
+from worker.tracing import TRACEPARENT
 
 BATCH_MAX = 256
 WAITING_MAX = 4096
@@ -33,6 +34,7 @@ class Arrival:
         headers: the few that its platform's `read` needs.
         received_at: Unix seconds, before anything was read.
         verified_at: Unix seconds.
+        traceparent: where its trace goes on; None: nobody looks at traces here.
     """
 
     app: str
@@ -42,6 +44,7 @@ class Arrival:
     headers: Mapping[str, str]
     received_at: float
     verified_at: float
+    traceparent: str | None = None
     id: str = field(init=False)
     """Our id of it: the same for each repetition by the platform."""
 
@@ -159,6 +162,7 @@ class Inbox:
         received_at_ms = int(arrival.received_at * 1000)
         body, headers = self._bodies.put(arrival.id, arrival.body, arrival.headers)
         verified_ms = round((arrival.verified_at - arrival.received_at) * 1000, 3)
+        traced = f', "{TRACEPARENT}": "{arrival.traceparent}"' if arrival.traceparent else ""
         return {
             "id": arrival.id,
             "app": arrival.app,
@@ -175,7 +179,7 @@ class Inbox:
             "status": "accepted",
             "attempts": 0,
             "retry_at_ms": received_at_ms + self._retry_after_ms,
-            "stations": f'{{"verified": {verified_ms}}}',
+            "stations": f'{{"verified": {verified_ms}{traced}}}',
         }
 
 

@@ -12,6 +12,7 @@ from worker.lookups import Question
 from worker.metrics import Metrics
 from worker.sealing import NO_KEYS, Sealer
 from worker.store.engine import Store
+from worker.tracing import OFF, Traces
 
 
 class QueueUnavailable(Exception):
@@ -82,6 +83,7 @@ class Runtime:
         lookups: asks the platforms' APIs where the configuration has credentials for them.
         sealer: opens the secrets of subscribers that are in the store.
         bodies: seals and opens what platforms posted.
+        traces: tells of what was done, where somebody looks at traces.
     """
 
     settings: Settings
@@ -93,3 +95,4 @@ class Runtime:
     lookups: Lookups = NOBODY
     sealer: Sealer = NO_KEYS
     bodies: Bodies = PLAIN
+    traces: Traces = OFF

@@ -24,6 +24,7 @@ from worker.inbox import Inbox
 from worker.loops import new_loop
 from worker.metrics import QueueDepth
 from worker.runtime import Runtime
+from worker.tracing import open_traces
 from worker.trust import Trust
 from worker.web.app import create_admin_app, create_app, make_runner
 from worker.web.site import listen
@@ -82,7 +83,7 @@ async def _serve(settings: Settings, control: Control, *, share_port: bool) -> N
 async def _opened(settings: Settings) -> AsyncIterator[tuple[web.AppRunner, web.AppRunner | None]]:
     """Put the parts together, and take them apart in the reverse order."""
     broker = make_broker(settings)
-    runtime = bootstrap.build(settings, broker=broker)
+    runtime = bootstrap.build(settings, broker=broker, traces=open_traces(settings, "serve"))
     depths = partial(_depths, runtime, broker)
     async with AsyncExitStack() as stack:
         stack.callback(bootstrap.close, runtime)

@@ -6,6 +6,7 @@ from handlers import outgoing
 from worker.keyring import Addressee, Keyring
 from worker.post import Answer, Poster
 from worker.sealing import Sealed
+from worker.tracing import TRACEPARENT
 
 
 class Receiver(Addressee, Protocol):
@@ -23,9 +24,26 @@ class Receiver(Addressee, Protocol):
 
 
 async def post_signed(
-    poster: Poster, keyring: Keyring, whom: Receiver, *, event_id: str, document: str, now: float
+    poster: Poster,
+    keyring: Keyring,
+    whom: Receiver,
+    *,
+    event_id: str,
+    document: str,
+    now: float,
+    traceparent: str | None = None,
 ) -> Answer:
-    """Make one attempt. Nothing is ever sent unsigned: without a secret it has failed before it began."""
+    """Make one attempt. Nothing is ever sent unsigned: without a secret it has failed before it began.
+
+    Args:
+        poster: has the connections.
+        keyring: finds the secrets.
+        whom: is told.
+        event_id: the `webhook-id`.
+        document: the event.
+        now: Unix seconds.
+        traceparent: the trace that goes on where this arrives; None: none does.
+    """
     try:
         keys = outgoing.keys(keyring.secrets(whom, now))
     except Sealed as error:
@@ -34,6 +52,8 @@ async def post_signed(
         return Answer(error="no_secret")
     body = outgoing.body(document)
     headers = outgoing.headers(event_id, body, keys=keys, now=now)
+    if traceparent is not None:
+        headers = {**headers, TRACEPARENT: traceparent}
     return await poster.post(
         whom.url, body, headers, allow_private=whom.allow_private, timeout_seconds=whom.timeout_seconds
     )

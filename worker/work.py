@@ -22,6 +22,7 @@ from worker.control import Control
 from worker.rounds import Rounds
 from worker.runtime import Runtime
 from worker.store.engine import StoreUnavailable
+from worker.tracing import open_traces
 
 log = structlog.get_logger()
 
@@ -45,7 +46,7 @@ def work(settings: Settings, control: Control, *, share_port: bool = False) -> N
         NotReady: that port cannot be had.
     """
     broker = make_broker(settings, consumes=True)
-    runtime = bootstrap.build(settings, broker=broker)
+    runtime = bootstrap.build(settings, broker=broker, traces=open_traces(settings, "work"))
     declare(broker, runtime)
     bootstrap.introduce_subscribers(runtime)
     worker = Worker(broker, worker_threads=settings.work.threads, worker_timeout=IDLE_MS)

@@ -47,7 +47,7 @@ def _wanted(project: dict[str, Any], lock: str) -> list[Requirement]:
         return [Requirement(text) for text in groups[APART[lock]]]
     extras = project["project"]["optional-dependencies"]
     wanted = [*project["project"]["dependencies"], *extras["fast"], *extras["postgresql"]]
-    wanted += groups["build"] if lock == "requirements.lock" else [*groups["build"], *groups["dev"]]
+    wanted += groups["build"] if lock == "requirements.lock" else [*groups["build"], *groups["dev"], *extras["otel"]]
     return [Requirement(text) for text in wanted if isinstance(text, str)]
 
 

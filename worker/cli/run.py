@@ -16,6 +16,7 @@ from worker.keyfile import make_key_file
 from worker.lockfile import own
 from worker.start import everything, migrate, warn_of_no_key
 from worker.supervise import Supervisor
+from worker.tracing import refuse_missing_extra
 
 LOG = "clawback.log"
 """Where the demo's processes log, so that a person can read what it says."""
@@ -38,6 +39,7 @@ def command(config: Path | None, data_dir: Path, *, as_json: bool) -> int:
         settings = load_settings(config, data_dir)
         if demo:
             refuse_strangers(settings)
+        refuse_missing_extra(settings)
         warn_of_no_key(make_key_file(settings, data_dir))  # the processes that need it read it themselves
         migrate(settings)
         log = data_dir / LOG if demo else None

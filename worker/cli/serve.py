@@ -8,6 +8,7 @@ from config.logs import configure_logs
 from worker.cli.common import control_option, installation_options, load_settings
 from worker.control import Control
 from worker.start import refuse_pending_migration, same_installation, supervise_verbs, warn_of_no_key
+from worker.tracing import refuse_missing_extra
 
 
 @click.command("serve")
@@ -23,6 +24,7 @@ def command(config: Path | None, data_dir: Path, processes: int, control: int | 
     configure_logs()
     settings = load_settings(config, data_dir)
     refuse_pending_migration(settings)
+    refuse_missing_extra(settings)
     if control is None:  # nobody above has said so
         warn_of_no_key(settings)
     if processes == 1:

@@ -14,6 +14,7 @@ from worker.start import (
     supervise_verbs,
     warn_of_no_key,
 )
+from worker.tracing import refuse_missing_extra
 
 
 @click.command("work")
@@ -31,6 +32,7 @@ def command(
     configure_logs()
     settings = load_settings(config, data_dir)
     refuse_pending_migration(settings)
+    refuse_missing_extra(settings)
     if control is None:  # nobody above has said so
         warn_of_no_key(settings)
     count = processes or settings.work.processes

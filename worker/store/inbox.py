@@ -12,6 +12,7 @@ from schemas.entry import Entry
 from schemas.resources import NotificationStatus
 from worker.store import bulk
 from worker.store.tables import ACCEPTED, notifications
+from worker.tracing import TRACEPARENT
 
 LOOKING_UP = "looking_up:"
 """How the reason of an accepted notification begins that has taken effect, and may say more once it is looked up."""
@@ -24,6 +25,9 @@ ERASED = "erased"
 # Each is looked up by its id and judged then: the empty text keeps the planner from the index of what is accepted, in
 # which statistics expect next to nothing, and a storm has put everything.
 _ACCEPTED = "status || '' = 'accepted'"
+Stations = Mapping[str, float | str]
+"""Station → milliseconds from the receipt; and under `TRACEPARENT`, which is none, where a trace goes on."""
+
 _STORED = f"""
     SELECT id, app, platform, notification_id, type, body, headers, received_at_ms, attempts, stations
     FROM notifications WHERE id IN ? AND {_ACCEPTED} ORDER BY received_at_ms, id"""  # noqa: S608 - texts of our own
@@ -49,7 +53,13 @@ class Stored:
     headers: Mapping[str, str]
     received_at_ms: int
     attempts: int
-    stations: Mapping[str, float]
+    stations: Stations
+
+    @property
+    def traceparent(self) -> str | None:
+        """Tell where its trace goes on; None: none was told where it was accepted."""
+        found = self.stations.get(TRACEPARENT)
+        return found if isinstance(found, str) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ class Outcome:
     status: NotificationStatus
     reason: str | None
     attempts: int
-    stations: Mapping[str, float]
+    stations: Stations
     retry_at_ms: int = 0
     detail: str | None = None
 
@@ -70,7 +80,7 @@ class Claimed:
     """How far a notification is, as of the moment from which nobody else can work on it."""
 
     attempts: int
-    stations: Mapping[str, float]
+    stations: Stations
 
 
 def insert_absent(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:

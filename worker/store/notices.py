@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, select
 from schemas.resources import Action, Notification
 from worker.store.queries import After, Filters, equal, newest_first, rows
 from worker.store.tables import events, notifications
+from worker.tracing import TRACEPARENT
 
 ActionOf = Callable[[str, str, str, bytes, Mapping[str, str]], Action | None]
 """Our id, app, platform, body and headers as they are stored → what an operator is asked to do."""
@@ -86,6 +87,6 @@ def _notification(row: RowMapping, told: Iterable[str], action: Action | None) -
         detail=row["detail"],
         attempts=row["attempts"],
         events=tuple(told),
-        stations=json.loads(row["stations"]),
+        stations={name: ms for name, ms in json.loads(row["stations"]).items() if name != TRACEPARENT},
         action=action,
     )

@@ -110,6 +110,7 @@ class Claim:
         origin: where its subscriber's secrets are: `config`, or `api` and sealed in `secrets` (`worker/keyring.py`).
         failing_since_ms: since when its subscriber has only failed; None: it does not.
         late: it had been due for long, so there may be more of its subscriber that nobody hinted at.
+        traceparent: where the trace of what caused the event goes on; None: nobody looks at it, or nothing caused it.
     """
 
     id: str
@@ -130,6 +131,7 @@ class Claim:
     claimed_until_ms: int
     failing_since_ms: int | None
     late: bool = False
+    traceparent: str | None = None
 
     @property
     def customer(self) -> Customer | None:

@@ -30,6 +30,7 @@ from worker.web import (
     stream,
     subscribers,
     tokens,
+    traced,
 )
 from worker.web.errors import refusals
 from worker.web.failures import Failures
@@ -79,7 +80,8 @@ def create_app(
         depths: asks the broker what its queues hold; it raises if the broker is away.
     """
     app = _application(runtime)
-    app.cleanup_ctx.append(ingest.opened(trust, open_inbox))
+    door = traced.TracedDoor if runtime.traces.on else ingest.Door
+    app.cleanup_ctx.append(ingest.opened(trust, open_inbox, make=door))
     # Any method: a wrong one is counted and logged like every other mistake of a platform's configuration.
     app.router.add_route("*", ingest.ROUTE.path, ingest.webhook)
     mount(app, [health.LIVE])

@@ -116,7 +116,9 @@ class Door:
         finally:
             self.tally.time(child(self.runtime.metrics.verify_seconds, endpoint.platform.name), perf_counter() - began)
 
-    async def accept(self, endpoint: Endpoint, received: Received, identity: Identity, at: float) -> Accepted:
+    async def accept(
+        self, endpoint: Endpoint, received: Received, identity: Identity, at: float, traceparent: str | None = None
+    ) -> Accepted:
         """Make it durable."""
         headers = received.headers
         arrival = Arrival(
@@ -127,6 +129,7 @@ class Door:
             headers={name: headers[name] for name in endpoint.platform.keeps_headers if name in headers},
             received_at=at,
             verified_at=self.runtime.clock(),
+            traceparent=traceparent,
         )
         began = perf_counter()
         try:
@@ -232,12 +235,14 @@ def endpoints(runtime: Runtime) -> dict[tuple[str, str], Endpoint]:
     }
 
 
-def opened(trust: Verifier, open_inbox: Callable[[], Acceptor]) -> Callable[[web.Application], AsyncIterator[None]]:
+def opened(
+    trust: Verifier, open_inbox: Callable[[], Acceptor], *, make: type[Door] = Door
+) -> Callable[[web.Application], AsyncIterator[None]]:
     """Say how the door is opened with an application, and closed once everything taken in has its answer."""
 
     async def door(app: web.Application) -> AsyncIterator[None]:
         inbox = open_inbox()
-        app[DOOR] = Door(app[RUNTIME], endpoints(app[RUNTIME]), trust, inbox)
+        app[DOOR] = make(app[RUNTIME], endpoints(app[RUNTIME]), trust, inbox)
         yield
         await inbox.close()
 
