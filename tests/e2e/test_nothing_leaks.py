@@ -1,4 +1,4 @@
-"""Whatever happens, no log line, no answer to a stranger and no queue holds a secret, a token, a receipt or a body.
+"""Whatever happens, no log line, no span, no answer to a stranger and no queue holds a secret, a token or a body.
 
 Real: every process, every story, every platform's forgeries, a subscriber that breaks, operators, strangers, the log of
 each process at debug level, the broker's own files. Double: the backend. Asserted: that nothing of what went over the
@@ -19,6 +19,7 @@ import pytest
 from aiohttp import web
 
 from tests.cli.processes import clawback
+from tests.e2e.collector import Collector
 from tests.e2e.running import Installation, install, until
 from tests.e2e.spill import PIECE, Spills
 from tests.services import require_valkey
@@ -63,16 +64,21 @@ async def _backend() -> AsyncIterator[Backend]:
         yield opened
 
 
-async def test_nothing_is_spilled(tmp_path: Path, spills: Spills, backend: Backend) -> None:
+@pytest.fixture(name="collector")
+async def _collector() -> AsyncIterator[Collector]:
+    async with Collector() as opened:
+        yield opened
+
+
+async def test_nothing_is_spilled(tmp_path: Path, spills: Spills, backend: Backend, collector: Collector) -> None:
     """After every story, forgery, broken answer and bad request, what was written down holds nothing of them."""
     require_valkey()
     (tmp_path / "debug").mkdir()
     (tmp_path / "debug" / "sitecustomize.py").write_text(DEBUG)
     home = tmp_path / "house"
     home.mkdir()
-    at = install(
-        home, backend=backend.url, environment={"PYTHONPATH": str(tmp_path / "debug"), "PYTHONASYNCIODEBUG": "1"}
-    )
+    environment = {"PYTHONPATH": str(tmp_path / "debug"), "PYTHONASYNCIODEBUG": "1"}
+    at = install(home, backend=backend.url, environment={**environment, "CLAWBACK_TRACES__ENDPOINT": collector.url})
     backend.secrets = at.settings.subscribers[0].secrets
     async with at.service() as service, aiohttp.ClientSession(trace_configs=[spills.tracing()]) as http:
         await play_everything(at, http, spills)
@@ -88,6 +94,9 @@ async def test_nothing_is_spilled(tmp_path: Path, spills: Spills, backend: Backe
     }
     assert '"level": "debug"' in log
     assert [] == spills.found_in(log)
+    assert {"POST", "verify", "decide notifications"} <= {span.name for span in collector.spans}
+    assert [] == spills.found_in("\n".join(map(repr, collector.spans)))
+    assert [] == spills.found_in("\n".join(map(str, collector.requests)))
     assert [] == spills.found_in(doctor.stdout + doctor.stderr)
     assert [] == spills.found_in("\n".join(answers))
     assert [] == spills.found_in("".join(file.read_text("latin-1") for file in files_of_broker(home)))
