@@ -43,6 +43,7 @@ NAME = "PROMETHEUS_MULTIPROC_NAME"
 
 RECEIVED = ("accepted", "duplicate", "malformed", "unauthentic", "wrong_app", "too_large", "unavailable")
 PROCESSED = ("processed", "ignored", "quarantined", "dead", "failed", "looking_up")
+ENDED = ("processed", "ignored", "quarantined", "dead", "lost", "unfollowed")
 ATTEMPTED = ("delivered", "failed", "dead")
 DISABLED = ("gone", "long_failure")
 """The closed vocabularies that begin at zero. A dashboard sees the first of a kind only if it saw none before."""
@@ -75,7 +76,7 @@ ROOM_BYTES: Final = 1 << 17
 SPARE_BYTES: Final = 1 << 15
 """More than what is counted only once it happens: an unknown app, a look-up, a token that is none."""
 
-M = TypeVar("M", Counter, Histogram)
+M = TypeVar("M", Counter, Gauge, Histogram)
 
 
 class NoRoom(Exception):
@@ -121,6 +122,15 @@ class Metrics:
 
         self.notifications = count(
             "notifications", "Notifications received, by what became of them", ("platform", "app", "outcome")
+        )
+        self.ended = count("notifications_ended", "Accepted ones, by how they were seen to end", ("platform", "status"))
+        self.in_flight = Gauge(
+            "notifications_in_flight",
+            "Accepted ones that were not seen to end",
+            ("platform",),
+            namespace="clawback",
+            registry=registry,
+            multiprocess_mode=LIVE,
         )
         self.verify_seconds = time("verify_seconds", "Proving who sent a notification", ("platform",))
         self.accept_seconds = time("accept_seconds", "Making a notification durable", ("platform",))
@@ -174,6 +184,10 @@ def begin_at_zero(metrics: Metrics, settings: Settings) -> None:
     platforms = sorted({name for name, _ in on})
     for platform, status in itertools.product(platforms, PROCESSED):
         metrics.processed.labels(platform, status)
+    for platform, end in itertools.product(platforms, ENDED):
+        metrics.ended.labels(platform, end)
+    for platform in platforms:
+        _forgo_in_flight(metrics, platform)
     timed = (metrics.verify_seconds, metrics.accept_seconds, metrics.process_seconds, metrics.receive_to_effect_seconds)
     for histogram, platform in itertools.product(timed, platforms):
         histogram.labels(platform)
@@ -183,6 +197,15 @@ def begin_at_zero(metrics: Metrics, settings: Settings) -> None:
         metrics.deliveries.labels(outcome)
     for reason in DISABLED:
         metrics.subscribers_disabled.labels(reason)
+
+
+def _forgo_in_flight(metrics: Metrics, platform: str) -> None:
+    """Count as unfollowed what the process followed that died under this one's name: nobody will see it end."""
+    followed = metrics.in_flight.labels(platform)
+    ((sample,),) = (metric.samples for metric in followed.collect())
+    if sample.value:
+        metrics.ended.labels(platform, "unfollowed").inc(sample.value)
+        followed.set(0)
 
 
 def share_counts() -> None:

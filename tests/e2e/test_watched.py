@@ -107,6 +107,15 @@ async def test_each_change_is_counted(seen: Seen, change: str):
     assert 0 < seen.done.sum("clawback_entitlement_changes_total", type=f"entitlement.{change}")
 
 
+async def test_received_is_ended_and_in_flight(seen: Seen):
+    """At any moment, with workers or without, each notification that was accepted has ended or is in flight, once."""
+    for now in (seen.waiting, seen.failing, seen.done):
+        accounted = now.sum("clawback_notifications_ended_total") + now.sum("clawback_notifications_in_flight")
+        assert 0 < now.sum("clawback_notifications_total", outcome="accepted") == accounted
+    assert 0 == seen.waiting.sum("clawback_notifications_ended_total")
+    assert 0 == seen.done.sum("clawback_notifications_ended_total", status="lost")
+
+
 async def test_endpoint_and_workers_tell_nothing_twice(seen: Seen):
     """What is the same everywhere is told by the endpoint alone; whichever worker is asked answers for all of them."""
     workers = [await seen.night.scrape(seen.night.work_url) for _ in range(6)]

@@ -35,6 +35,7 @@ _CLAIMED = f"""
     SELECT id, attempts, stations FROM notifications WHERE id IN ? AND {_ACCEPTED}
     ORDER BY id FOR UPDATE SKIP LOCKED"""  # noqa: S608 - texts of our own
 _UNTOUCHED = f"SELECT id FROM notifications WHERE id IN ? AND {_ACCEPTED} AND attempts = 0"  # noqa: S608 - as above
+_STATUSES = "SELECT id, status FROM notifications WHERE id IN ?"
 _SAID = "SELECT notification, document FROM entries WHERE notification IN ?"
 _REOPENED_COLUMNS = ("id", "status", "reason", "detail", "attempts", "finished_at_ms", "retry_at_ms", "stations")
 _FINISHED_COLUMNS = ("id", "status", "reason", "detail", "attempts", "stations", "retry_at_ms", "finished_at_ms")
@@ -110,6 +111,11 @@ def load(connection: Connection, ids: Iterable[str]) -> list[Stored]:
 def untouched(connection: Connection, ids: Iterable[str]) -> list[str]:
     """List the accepted ones among these that nobody tried to process; what failed before waits for its own time."""
     return [id_ for (id_,) in bulk.ask(connection, _UNTOUCHED, ids)]
+
+
+def statuses(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
+    """Tell how each of these stands; absent: it is not there."""
+    return dict(bulk.ask(connection, _STATUSES, ids))
 
 
 def claim(connection: Connection, ids: Iterable[str]) -> Callable[[], dict[str, Claimed]]:

@@ -4,7 +4,7 @@ Whatever becomes of a POST, it leaves one line in the log and one count, and nei
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ from worker.metrics import UNKNOWN, child
 from worker.runtime import Runtime
 from worker.web import body
 from worker.web.errors import Refusal, Refused, answer, blame, explain, try_again
+from worker.web.follow import Follower
 from worker.web.keys import RUNTIME
 from worker.web.routes import Answer, Route
 from worker.web.tally import Tally
@@ -91,7 +92,8 @@ class Door:
     endpoints: Mapping[tuple[str, str], Endpoint]
     trust: Verifier
     inbox: Acceptor
-    tally: Tally = field(default_factory=Tally)
+    tally: Tally
+    follower: Follower
 
     def endpoint(self, method: str, platform: str, app: str) -> Endpoint:
         """Find who receives here, or refuse."""
@@ -163,6 +165,7 @@ async def serve(door: Door, request: web.BaseRequest, platform: str, app: str) -
     except Exception as error:  # noqa: BLE001 - the one place where it ends
         return _refuse(request, error, record)
     outcome = "duplicate" if accepted.duplicate else "accepted"
+    door.follower.take(accepted, platform)
     record.write("ingest.accepted", 200, outcome, id=accepted.id, type=identity.type)
     # What was accepted has the fields of `Taken`, and is written without making one.
     return web.Response(body=to_json(accepted), content_type="application/json")
@@ -242,9 +245,13 @@ def opened(
 
     async def door(app: web.Application) -> AsyncIterator[None]:
         inbox = open_inbox()
-        app[DOOR] = make(app[RUNTIME], endpoints(app[RUNTIME]), trust, inbox)
+        runtime, tally = app[RUNTIME], Tally()
+        follower = Follower(runtime, tally)
+        follower.begin()
+        app[DOOR] = make(runtime, endpoints(runtime), trust, inbox, tally, follower)
         yield
         await inbox.close()
+        await follower.close()
 
     return door
 

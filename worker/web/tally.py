@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter, defaultdict
 
 from prometheus_client import Counter as Count
+from prometheus_client import Gauge
 
 from worker.metrics import Times
 
@@ -17,10 +18,10 @@ class Tally:
     """Counts and times of the current turn. Make one per event loop."""
 
     def __init__(self) -> None:
-        self._counts: Counter[Count] = Counter()
+        self._counts: Counter[Count | Gauge] = Counter()
         self._times: defaultdict[Times, list[float]] = defaultdict(list)
 
-    def count(self, counted: Count) -> None:
+    def count(self, counted: Count | Gauge) -> None:
         """Count one."""
         self._open()
         self._counts[counted] += 1
