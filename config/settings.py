@@ -33,6 +33,19 @@ class Server(Section):
     """Whoever listens and takes nothing for so long is hung up on."""
 
 
+class Door(Section):
+    """What each `serve` process bears of what platforms send; more is refused with 503, and comes again."""
+
+    wait_seconds: float = Field(default=2.0, ge=0.1, le=10)
+    """How long a notification may be expected to wait for its answer; platforms hang up after some ten seconds."""
+    waiting_max: int = Field(default=2000, ge=256, le=2000)
+    """How many may wait at a time, however fast they are committed."""
+    megabytes_max: float = Field(default=64.0, ge=4)
+    """How much may be held of bodies at a time."""
+    inbox_age_seconds: float = Field(default=900.0, ge=0)
+    """When what waits in the inbox is old: a storm that the workers cannot follow is slowed down then. 0: never."""
+
+
 class Store(Section):
     """Where the truth is kept."""
 
@@ -168,6 +181,7 @@ class Settings(Section):
     """Everything an operator can choose."""
 
     server: Server = Server()
+    door: Door = Door()
     store: Store = Store()
     broker: Broker = Broker()
     admin: Admin = Admin()

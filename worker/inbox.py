@@ -14,6 +14,7 @@ import structlog
 from handlers import ids
 from schemas.received import Identity
 from worker.bodies import PLAIN, Bodies
+from worker.flow import Flow
 from worker.runtime import Queue, QueueUnavailable
 from worker.store import inbox
 from worker.store.engine import Store, StoreUnavailable
@@ -80,6 +81,7 @@ class Inbox:
         self._retry_after_ms = int(retry_after_seconds * 1000)
         self._waiting: deque[tuple[Arrival, asyncio.Future[Accepted]]] = deque()
         self._flushing: asyncio.Task[None] | None = None
+        self.flow = Flow()
 
     async def accept(self, arrival: Arrival) -> Accepted:
         """Return once the notification is committed and its id was offered to the queue.
@@ -104,7 +106,8 @@ class Inbox:
         try:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(BATCH_MAX, len(self._waiting)))]
-                await self._commit(batch)
+                with self.flow.of(len(batch)):
+                    await self._commit(batch)
         finally:
             self._flushing = None
 

@@ -44,6 +44,7 @@ NAME = "PROMETHEUS_MULTIPROC_NAME"
 RECEIVED = ("accepted", "duplicate", "malformed", "unauthentic", "wrong_app", "too_large", "unavailable")
 PROCESSED = ("processed", "ignored", "quarantined", "dead", "failed", "looking_up")
 ENDED = ("processed", "ignored", "quarantined", "dead", "lost", "unfollowed")
+SHED = ("too_many_waiting", "too_many_bytes", "too_busy", "workers_behind")
 ATTEMPTED = ("delivered", "failed", "dead")
 DISABLED = ("gone", "long_failure")
 """The closed vocabularies that begin at zero. A dashboard sees the first of a kind only if it saw none before."""
@@ -132,6 +133,9 @@ class Metrics:
             registry=registry,
             multiprocess_mode=LIVE,
         )
+        self.shed = count(
+            "notifications_shed", "Notifications refused for want of room, by the reason", ("platform", "app", "reason")
+        )
         self.verify_seconds = time("verify_seconds", "Proving who sent a notification", ("platform",))
         self.accept_seconds = time("accept_seconds", "Making a notification durable", ("platform",))
 
@@ -181,6 +185,8 @@ def begin_at_zero(metrics: Metrics, settings: Settings) -> None:
     on = [(name, app) for app, one in settings.apps.items() for name in PLATFORMS if one.platform(name) is not None]
     for (platform, app), outcome in itertools.product(on, RECEIVED):
         metrics.notifications.labels(platform, app, outcome)
+    for (platform, app), reason in itertools.product(on, SHED):
+        metrics.shed.labels(platform, app, reason)
     platforms = sorted({name for name, _ in on})
     for platform, status in itertools.product(platforms, PROCESSED):
         metrics.processed.labels(platform, status)

@@ -80,6 +80,12 @@ def inbox_oldest_ms(connection: Connection) -> int | None:
     return _inbox(connection)[1]
 
 
+def inbox_backlog(connection: Connection) -> tuple[int, int | None]:
+    """Count what is pending, and read when the oldest of it came; None: nothing is."""
+    pending, oldest, _ = _inbox(connection)
+    return pending, oldest
+
+
 def _inbox(connection: Connection) -> tuple[int, int | None, int]:
     """Count what is pending and what is looked up, and find the oldest of what is pending.
 

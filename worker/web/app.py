@@ -12,6 +12,7 @@ from worker.web import (
     asyncapi,
     audit,
     auth,
+    behind,
     customers,
     deliveries,
     events,
@@ -82,6 +83,7 @@ def create_app(
     app = _application(runtime)
     door = traced.TracedDoor if runtime.traces.on else ingest.Door
     app.cleanup_ctx.append(ingest.opened(trust, open_inbox, make=door))
+    app.cleanup_ctx.append(behind.watching)
     # Any method: a wrong one is counted and logged like every other mistake of a platform's configuration.
     app.router.add_route("*", ingest.ROUTE.path, ingest.webhook)
     mount(app, [health.LIVE])

@@ -17,12 +17,14 @@ from handlers.platform import Platform
 from handlers.platforms import PLATFORMS
 from schemas.base import Noun
 from schemas.received import Identity, Received
+from worker.flow import Flow
 from worker.inbox import Accepted, Arrival
 from worker.metrics import UNKNOWN, child
 from worker.runtime import Runtime
 from worker.web import body
 from worker.web.errors import Refusal, Refused, answer, blame, explain, try_again
 from worker.web.follow import Follower
+from worker.web.gate import REASONS, Gate, announced
 from worker.web.keys import RUNTIME
 from worker.web.routes import Answer, Route
 from worker.web.tally import Tally
@@ -62,6 +64,11 @@ class Verifier(Protocol):
 class Acceptor(Protocol):
     """What this door needs of `worker/inbox.py`."""
 
+    @property
+    def flow(self) -> Flow:
+        """Say how fast it commits."""
+        ...
+
     async def accept(self, arrival: Arrival) -> Accepted:
         """Return once it is durable, or raise `StoreUnavailable`."""
         ...
@@ -94,6 +101,7 @@ class Door:
     inbox: Acceptor
     tally: Tally
     follower: Follower
+    gate: Gate
 
     def endpoint(self, method: str, platform: str, app: str) -> Endpoint:
         """Find who receives here, or refuse."""
@@ -147,9 +155,18 @@ async def receive(door: Door, request: web.BaseRequest, platform: str, app: str)
     """Take a notification in: its bytes, the proof of who sent them, and a place on disk."""
     received_at = door.runtime.clock()
     endpoint = door.endpoint(request.method, platform, app)
-    received = await door.read(endpoint, request)
-    identity = await door.verify(endpoint, received)
-    return identity, await door.accept(endpoint, received, identity, received_at)
+    gate, source, size = door.gate, (platform, app), announced(request)
+    gate.receive(source, size)
+    try:
+        received = await door.read(endpoint, request)
+        gate.enter(source)
+        try:
+            identity = await door.verify(endpoint, received)
+            return identity, await door.accept(endpoint, received, identity, received_at)
+        finally:
+            gate.leave(source)
+    finally:
+        gate.forget(source, size)
 
 
 async def webhook(request: web.Request, _: object = None) -> web.Response:
@@ -179,6 +196,8 @@ def _refuse(request: web.BaseRequest, error: Exception, record: "Record") -> web
         refusal = try_again("unexpected", "This is our mistake; it was logged. Try again.")
         event, more = "ingest.failed", {"reason": refusal.code, **blame(error)}
     record.write(event, refusal.status, OUTCOMES.get(refusal.status, "malformed"), **more)
+    if refusal.code in REASONS:
+        record.tally.count(child(record.runtime.metrics.shed, record.platform, record.app, refusal.code))
     response = answer(refusal)
     if not request.content.is_eof():
         response.force_close()
@@ -248,7 +267,8 @@ def opened(
         runtime, tally = app[RUNTIME], Tally()
         follower = Follower(runtime, tally)
         follower.begin()
-        app[DOOR] = make(runtime, endpoints(runtime), trust, inbox, tally, follower)
+        gate = Gate(runtime.settings.door, inbox.flow)
+        app[DOOR] = make(runtime, endpoints(runtime), trust, inbox, tally, follower, gate)
         yield
         await inbox.close()
         await follower.close()
