@@ -132,9 +132,14 @@ def leave_no_room(disk: Path) -> None:
     if (file := disk / "clawback.db").exists():
         with closing(sqlite3.connect(file, timeout=30)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    with (disk / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+    fill(disk / "ballast")
+
+
+def fill(ballast: Path) -> None:
+    """Take all the room there is."""
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while True:
-            ballast.write(bytes(4096))
+            file.write(bytes(4096))
 
 
 @asynccontextmanager
