@@ -5,7 +5,7 @@ sweeper asks again. So a store that is away costs one line here, and never a ret
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,8 @@ from worker.gather import Gather
 from worker.process import process
 from worker.runtime import Queue, Runtime
 from worker.store.engine import StoreUnavailable
+from worker.store.listening import Listener
+from worker.store.outbox import Claim
 
 log = structlog.get_logger()
 
@@ -53,7 +55,8 @@ def declare(broker: Broker, runtime: Runtime) -> None:
 
     work = runtime.settings.work
     gather = Gather(process_set, size_max=work.set_size, at_once=work.sets)
-    near = replace(runtime, queue=_NearQueue(runtime.queue, telling, gather))
+    here = _Here(runtime.queue, telling, gather)
+    near = replace(runtime, queue=here, messenger=here)
 
     def process_ids(ids: Sequence[str]) -> None:
         gather(ids)
@@ -80,8 +83,8 @@ def declare(broker: Broker, runtime: Runtime) -> None:
         make(row.function)
 
 
-class _NearQueue:
-    """The queue as `process` sees it: while nothing else waits, what it decided is told from here, and at once.
+class _Here:
+    """Queue and messenger as `process` sees them: while nothing else waits, what it decided is told from here at once.
 
     A worker that has more to do leaves telling to the broker, so that whichever worker has a thread to spare takes it.
     """
@@ -99,6 +102,14 @@ class _NearQueue:
             self._far.put_deliveries(ids)
         else:
             self._telling.deliver_soon(ids)
+
+    def room(self, whom: Listener) -> int:
+        """Tell how many deliveries of a subscriber could begin now."""
+        return 0 if self._gather.waiting else self._telling.room(whom)
+
+    def begin(self, claims: Sequence[Claim]) -> None:
+        """Begin these."""
+        self._telling.begin_soon(claims)
 
 
 class _Telling(Middleware):
@@ -122,11 +133,27 @@ class _Telling(Middleware):
 
     def deliver_soon(self, ids: Collection[str]) -> None:
         """Line deliveries up from any thread, without waiting for it. What breaks is due in the store."""
-        thread = get_event_loop_thread()
-        if thread is not None:
-            asyncio.run_coroutine_threadsafe(self.deliver(ids), thread.loop)
+        _soon(self.deliver(ids))
+
+    def room(self, whom: Listener) -> int:
+        """Tell from any thread how many deliveries of a subscriber could begin now."""
+        return self._deliverer.room(whom) if self._deliverer else 0
+
+    def begin_soon(self, claims: Sequence[Claim]) -> None:
+        """Begin claimed deliveries from any thread, without waiting for it. What breaks is due when they lapse."""
+        if self._deliverer:
+            _soon(self._deliverer.begin(claims))
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002 - the hook's signature
         loop = get_event_loop_thread()
         if self._deliverer is not None and loop is not None:
             loop.run_coroutine(self._deliverer.close())
+
+
+def _soon(coroutine: Coroutine[Any, Any, None]) -> None:
+    """Run this on the loop of the async actors; without one, the process is about to end."""
+    thread = get_event_loop_thread()
+    if thread is None:
+        coroutine.close()
+    else:
+        asyncio.run_coroutine_threadsafe(coroutine, thread.loop)

@@ -11,7 +11,7 @@ from handlers.placing import refs_of
 from schemas.book import Book, Decision, Draft
 from schemas.entry import Entry
 from schemas.resources import Event
-from worker.store import feed, ledger, outbox
+from worker.store import feed, ledger, listening, outbox
 from worker.store.naming import purchase_of
 
 
@@ -22,13 +22,17 @@ class Bookkeeper:
         connection: an open write transaction, of `Store.change`.
         entries: everything that will be said in it; what they concern is loaded at once.
         now_ms: Unix milliseconds, one reading for the whole transaction.
+        room: who may be told from this process, right after the commit.
     """
 
-    def __init__(self, connection: Connection, entries: Sequence[Entry], *, now_ms: int) -> None:
+    def __init__(
+        self, connection: Connection, entries: Sequence[Entry], *, now_ms: int, room: listening.Room = listening.no_room
+    ) -> None:
         self._connection = connection
         self._now_ms = now_ms
+        self._room = room
         # Asked before it is needed: then nobody waits for it alone.
-        self._listening = outbox.ask_listening(connection, {entry.app for entry in entries})
+        self._listening = listening.ask_listening(connection, {entry.app for entry in entries})
         self._before = ledger.load_book(connection, entries, for_update=True)
         self._draft = Draft(self._before)
         self._merged: dict[str, str] = {}
@@ -40,6 +44,8 @@ class Bookkeeper:
         self.events: list[Event] = []
         self.erased: set[str] = set()
         """Notifications that spoke of somebody who was erased: their bodies are to be destroyed."""
+        self.claims: Sequence[outbox.Claim] = ()
+        """Deliveries that `write` claimed for this process, which had room: to be begun once that is committed."""
 
     @property
     def book(self) -> Book:
@@ -99,13 +105,15 @@ class Bookkeeper:
         """Write everything that changed, the outbox, and last the events: commit soon after.
 
         Returns:
-            Deliveries that may be attempted once the transaction has committed, and whose they are.
+            Deliveries that others may attempt once the transaction has committed, and whose they are.
 
         Raises:
             Contended: the transaction must be done again; `Store.change` does.
         """
         written = ledger.write_book(self._connection, self._before, self.book, merged=self._merged, now_ms=self._now_ms)
-        queued = outbox.enqueue(self._connection, self.events, self._listening, now_ms=self._now_ms)
+        queue = listening.enqueue(self._connection, self.events, self._listening, self._now_ms, self._room)
         feed.append(self._connection, self.events, now_ms=self._now_ms)
         written.confirm()
-        return queued()
+        queued = queue()
+        self.claims = queued.claims
+        return queued.owners

@@ -30,10 +30,14 @@ from worker.store import outbox
 from worker.store.attempts import Attempt, Recorded, record
 from worker.store.contexts import find_contexts
 from worker.store.engine import StoreUnavailable
+from worker.store.listening import Listener
 from worker.store.outbox import Claim, Claimed, Owners
 from worker.store.postgresql import may_be_lost
 
 log = structlog.get_logger()
+
+_NEW = Lane()
+"""Of a subscriber that nothing was told of yet."""
 
 T = TypeVar("T")
 
@@ -89,6 +93,29 @@ class Deliverer:
             StoreUnavailable: nothing was lined up.
         """
         self._line_up(ids if isinstance(ids, Mapping) else await self._in_thread(self._owners, ids))
+
+    def room(self, whom: Listener) -> int:
+        """Tell, in whichever thread, how many deliveries of a subscriber may be born claimed for `begin`."""
+        lane = self._lanes.get(whom.id, _NEW)
+        is_open = not self._closing and self._keyring.knows(whom)
+        return lane.room(self._limits, self._runtime.clock()) if is_open else 0
+
+    async def begin(self, claims: Sequence[Claim]) -> None:
+        """Attempt what was claimed for us where it was decided; what there is no room for any more goes back."""
+        refused = [claim for claim in claims if not self._admit(claim)]
+        self._begin(claim for claim in claims if claim not in refused)
+        if refused:
+            await self._give_back(refused)
+            self._line_up({claim.id: claim.subscriber for claim in refused})
+
+    def _admit(self, claim: Claim) -> bool:
+        lane = self._lanes.setdefault(claim.subscriber, Lane())
+        if self._closing or not lane.free(self._limits):
+            return False
+        lane.in_flight += 1
+        self._open.add(claim.id)
+        self._idle.clear()
+        return True
 
     async def drained(self) -> None:
         """Wait until nothing is in flight and nothing waits."""

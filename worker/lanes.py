@@ -10,6 +10,8 @@ class Limits:
 
     Attributes:
         lane_in_flight: attempts at one subscriber at the same time.
+        lane_born: attempts that one set of notifications may begin by itself at an idle subscriber. A few sets at the
+            same time must not be more than its lane has room for.
         lane_waiting: hints kept per subscriber; more are dropped, and found by a lane that is late, or by the sweeper.
         lane_more: how much a late lane looks for at once. Few: others may look for the same.
         in_flight: attempts at the same time in all.
@@ -22,6 +24,7 @@ class Limits:
     """
 
     lane_in_flight: int = 16
+    lane_born: int = 4
     lane_waiting: int = 10_000
     lane_more: int = 64
     in_flight: int = 400
@@ -46,6 +49,11 @@ class Lane:
     def free(self, limits: Limits) -> bool:
         """Tell whether an attempt may begin; a subscriber that fails is asked one thing at a time."""
         return self.in_flight < (1 if self.failing else limits.lane_in_flight)
+
+    def room(self, limits: Limits, now: float) -> int:
+        """Tell how much may begin unasked: some, where nothing is under way and nothing is the matter."""
+        is_idle = not (self.in_flight or self.waiting or self.failing or self.rests_until > now)
+        return limits.lane_born if is_idle else 0
 
     def wants_more(self, now: float) -> bool:
         """Tell whether to look for what nobody hints at: not of who fails or rests, for whom the sweeper is enough."""

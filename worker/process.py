@@ -17,7 +17,7 @@ from worker.conclude import CONTRADICTS, MONEY_CONTRADICTS, Decided, Tied, outco
 from worker.runtime import QueueUnavailable, Runtime
 from worker.store import erasing, inbox
 from worker.store.engine import StoreUnavailable
-from worker.store.outbox import Owners
+from worker.store.outbox import Claim, Owners
 from worker.understand import Understood, broken, understand
 
 log = structlog.get_logger()
@@ -71,7 +71,7 @@ def _commit(runtime: Runtime, understood: Sequence[Understood]) -> None:
     """Decide one after the other, and write it all at once; then say so."""
     now = runtime.clock()
 
-    def change(connection: Connection) -> tuple[list[Decided], Owners]:
+    def change(connection: Connection) -> tuple[list[Decided], Owners, Sequence[Claim]]:
         ids = [each.row.id for each in understood]
         claiming = inbox.claim(connection, ids)
         saying = inbox.said_before(connection, ids)  # both are asked before either is read
@@ -80,14 +80,17 @@ def _commit(runtime: Runtime, understood: Sequence[Understood]) -> None:
         mine = [e for e in understood if e.row.id in claimed and e.row.attempts == claimed[e.row.id].attempts]
         held = saying()
         tied = [tie(each, claimed[each.row.id], held.get(each.row.id, ())) for each in mine]
-        keeper = Bookkeeper(connection, [e for each in tied for e in each.entries], now_ms=int(now * 1000))
+        said = [entry for each in tied for entry in each.entries]
+        keeper = Bookkeeper(connection, said, now_ms=int(now * 1000), room=runtime.messenger.room)
         decided = [_decide(runtime, keeper, each) for each in tied]
         inbox.finish(connection, [outcome(runtime, each, now) for each in decided], now_ms=int(now * 1000))
         if keeper.erased:
             erasing.empty(connection, keeper.erased)
-        return decided, keeper.write()
+        return decided, keeper.write(), keeper.claims
 
-    decided, deliveries = runtime.store.change(change)
+    decided, deliveries, claims = runtime.store.change(change)
+    if claims:
+        runtime.messenger.begin(claims)
     hint_deliveries(runtime, deliveries)
     report(runtime, decided)
     count_changes(runtime, [event for each in decided for event in each.events])

@@ -13,6 +13,8 @@ from worker.metrics import Metrics
 from worker.sealing import NO_KEYS, Sealer
 from worker.store.engine import Store
 from worker.tracing import OFF, Traces
+from worker.store.listening import Listener
+from worker.store.outbox import Claim
 
 
 class QueueUnavailable(Exception):
@@ -29,6 +31,29 @@ class Queue(Protocol):
     def put_deliveries(self, ids: Collection[str]) -> None:
         """Hint at deliveries to attempt. A mapping to their subscribers spares asking. Raises `QueueUnavailable`."""
         ...
+
+
+class Messenger(Protocol):
+    """Who tells subscribers from this process, right after what they are told was decided in it."""
+
+    def room(self, whom: Listener) -> int:
+        """Tell how many deliveries of a subscriber could begin now."""
+        ...
+
+    def begin(self, claims: Sequence[Claim]) -> None:
+        """Begin these, which were claimed for this process and are committed."""
+        ...
+
+
+class NoMessenger:
+    """Tell nobody from here: whoever is hinted at deliveries does."""
+
+    def room(self, whom: Listener) -> int:  # noqa: ARG002 - as whoever tells
+        """Begin nothing."""
+        return 0
+
+    def begin(self, claims: Sequence[Claim]) -> None:
+        """Leave what was claimed until its claims lapse; there is none without room."""
 
 
 class Lookups(Protocol):
@@ -71,6 +96,7 @@ class NoLookups:
 
 
 NOBODY: Final = NoLookups()
+ELSEWHERE: Final = NoMessenger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +110,7 @@ class Runtime:
         sealer: opens the secrets of subscribers that are in the store.
         bodies: seals and opens what platforms posted.
         traces: tells of what was done, where somebody looks at traces.
+        messenger: tells subscribers from this process.
     """
 
     settings: Settings
@@ -96,3 +123,4 @@ class Runtime:
     sealer: Sealer = NO_KEYS
     bodies: Bodies = PLAIN
     traces: Traces = OFF
+    messenger: Messenger = ELSEWHERE

@@ -11,7 +11,7 @@ from schemas.resources import Cause, Customer, Event, EventData
 from worker import keyring
 from worker.keyring import KeptSecret
 from worker.sealing import Sealer
-from worker.store import outbox
+from worker.store import listening
 from worker.store.engine import Store
 from worker.store.migrate import upgrade
 from worker.store.subscribers import sync_subscribers
@@ -80,8 +80,8 @@ def announce(store: Store, told: Sequence[Event], *, now: float = NOW) -> list[s
 
 def enqueue(connection: Connection, told: Sequence[Event], now_ms: int) -> list[str]:
     """Put events into the outbox; give what may be attempted at once."""
-    listening = outbox.ask_listening(connection, {one.app for one in told})
-    return list(outbox.enqueue(connection, told, listening, now_ms)())
+    whom = listening.ask_listening(connection, {one.app for one in told})
+    return list(listening.enqueue(connection, told, whom, now_ms)().owners)
 
 
 def delivery_rows(store: Store) -> dict[str, Any]:

@@ -110,9 +110,13 @@ class Backend:
         return [told.id for told in self.told]
 
     async def hang(self, _told: Told) -> web.Response:
-        """Answer nothing until the backend is closed."""
+        """Answer nothing until the backend is closed, or `release` is called."""
         await self._released.wait()
         return web.Response(status=500)
+
+    def release(self) -> None:
+        """Let everything that hangs fail."""
+        self._released.set()
 
     async def has_been_told(self, count: int) -> None:
         """Wait until so many POSTs have arrived."""

@@ -21,11 +21,13 @@ from tests.services import on_valkey, valkey
 from tests.store.outbox_story import announce, event, subscribe_by_api, subscriber
 from tests.worker.backend import Backend, Clock, new_runtime
 from tests.worker.house import ListQueue
-from worker.actors import _NearQueue, _Telling, declare
+from worker.actors import _Here, _Telling, declare
 from worker.broker import make_broker, queue_depths
 from worker.gather import Gather
 from worker.queue import BrokerQueue
 from worker.runtime import Runtime
+from worker.store import listening, outbox
+from worker.store.listening import Listener
 
 __all__ = ["on_valkey", "valkey"]
 
@@ -37,6 +39,13 @@ def _take_time(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> N
     """Let a set of notifications take longer than it takes to fetch the next."""
     if "notifications" in statement:
         time.sleep(0.02)
+
+
+def _listener(runtime: Runtime) -> Listener:
+    """Give the only subscriber as it stands."""
+    with runtime.store.read() as connection:
+        ((_types, *row),) = listening.ask_listening(connection, {"acme"})
+    return Listener._make(row)
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,7 @@ async def _post(on_valkey, tmp_path) -> AsyncIterator[Post]:
 async def test_idle_worker_tells_at_once(post):
     """What is decided while nothing waits goes to its subscriber without the way through the broker."""
     far = ListQueue()
-    near = _NearQueue(far, post.telling, Gather(lambda _ids: None, size_max=1, at_once=1))
+    near = _Here(far, post.telling, Gather(lambda _ids: None, size_max=1, at_once=1))
 
     near.put_deliveries(post.happened(1))
     await post.backend.has_been_told(1)
@@ -123,6 +132,36 @@ async def test_a_storm_of_notifications_starves_no_subscriber(on_valkey, tmp_pat
     assert notifications.messages["ready"] > STORM / 2
 
 
+async def test_idle_worker_begins_what_it_claimed_and_a_busy_one_claims_nothing(post):
+    """There is room while nothing else waits, once this process has a deliverer; what is begun is told from here."""
+    free = threading.Event()
+
+    def hold(_ids: Sequence[str]) -> None:
+        free.wait()
+
+    gather = Gather(hold, size_max=1, at_once=1)
+    here = _Here(ListQueue(), post.telling, gather)
+    whom = _listener(post.runtime)
+    before = here.room(whom)
+    here.put_deliveries(post.happened(1))
+    await post.backend.has_been_told(1)
+    assert await until(lambda: here.room(whom))
+    told = post.happened(2)
+    with post.runtime.store.write() as connection:
+        claims = outbox.claim(connection, told, int(post.runtime.clock() * 1000)).claims
+    here.begin(claims)
+    await post.backend.has_been_told(2)
+    assert await until(lambda: here.room(whom))
+    with ThreadPoolExecutor(2) as threads:
+        for one in ("ntf_1", "ntf_2"):
+            threads.submit(gather, [one])
+        assert await until(lambda: gather.waiting)
+        busy = here.room(whom)
+        free.set()
+
+    assert (0, 0, [event(1).id, event(2).id]) == (before, busy, post.backend.ids)
+
+
 async def test_busy_worker_leaves_it_to_the_broker(post):
     """While notifications wait, what is decided is told through the broker, by whichever worker can spare a thread."""
     far, free = ListQueue(), threading.Event()
@@ -131,7 +170,7 @@ async def test_busy_worker_leaves_it_to_the_broker(post):
         free.wait()
 
     gather = Gather(hold, size_max=1, at_once=1)
-    near = _NearQueue(far, post.telling, gather)
+    near = _Here(far, post.telling, gather)
     with ThreadPoolExecutor(2) as threads:
         for one in ("ntf_1", "ntf_2"):
             threads.submit(gather, [one])
@@ -149,6 +188,8 @@ def test_without_a_loop_nothing_is_told_and_nothing_breaks(tmp_path):
     """A worker that is stopping leaves what it decided to the outbox, where it is due."""
     runtime = new_runtime(tmp_path, Clock())
 
-    _Telling(runtime).deliver_soon(["dlv_1"])
+    telling = _Telling(runtime)
+    telling.deliver_soon(["dlv_1"])
+    telling.begin_soon([])
 
     runtime.store.close()

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, literal, select,
 from handlers import ids as identify
 from handlers.outgoing import matches
 from schemas.deliveries import Delivery, DeliveryAttempt, DeliveryStatus
-from worker.store import bulk, outbox
+from worker.store import bulk, listening
 from worker.store.feed import SKEW_MS, newest_position
 from worker.store.tables import PENDING, attempts, deliveries, events, subscribers
 
@@ -131,7 +131,7 @@ def queue_missed(connection: Connection, subscriber: str, now_ms: int) -> Missed
     batch, has_more = found[:BATCH_MAX], len(found) > BATCH_MAX
     types = json.loads(whom.types)
     rows = [_new(event, subscriber) for event in batch if matches(types, event.type)]
-    queued = outbox.put(connection, rows, now_ms)()
+    queued = listening.put(connection, rows, now_ms)()
     _move_on(connection, whom, batch[-1].position if has_more else end, now_ms, has_more=has_more)
     return Missed([row[0] for row in rows], queued, has_more=has_more)
 
@@ -193,7 +193,7 @@ def _not_told(whom: Any, end: int) -> Select[Any]:
 def _new(event: Any, subscriber: str) -> tuple[Any, ...]:
     """Make the delivery that there would have been."""
     id_ = identify.make("dlv", event.id, subscriber)
-    return (id_, event.id, subscriber, event.app, event.user_id, event.sequence)
+    return (id_, event.id, subscriber, event.app, event.user_id, event.sequence, 0)
 
 
 def _move_on(connection: Connection, whom: Any, position: int, now_ms: int, *, has_more: bool) -> None:

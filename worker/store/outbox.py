@@ -11,16 +11,12 @@ A subscriber with order `per_customer` gets the events of one customer one after
 while an earlier one of the same subscriber and customer is pending.
 """
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection, Integer, and_, bindparam, exists, or_, select, update
 
-from handlers import ids as identify
-from handlers.outgoing import matches
-from schemas.resources import Event
 from worker.store import bulk
 from worker.store.pacing import pace
 from worker.store.tables import PENDING, deliveries, events, subscribers
@@ -74,8 +70,6 @@ _longest_due = (
     .limit(bindparam("most", type_=Integer))
 )
 
-_LISTENING = """
-    SELECT id, app, types, "order", environment, state FROM subscribers WHERE app IN ? AND state <> 'disabled'"""
 # Told by their keys and numbered, never compared with each other: without statistics, as on a table that has just begun
 # to fill, PostgreSQL compares every pending delivery with every other one.
 _FIRST = """
@@ -84,22 +78,6 @@ _FIRST = """
             row_number() OVER (PARTITION BY subscriber, app, user_id ORDER BY sequence) AS place
         FROM deliveries WHERE subscriber IN ? AND status = 'pending' AND app IN ? AND user_id IN ?
     ) AS line WHERE place = 1"""
-_COLUMNS = ("id", "event_id", "subscriber", "app", "user_id", "sequence")
-_WAITING = {"status": "pending", "attempts": 0, "claimed_until_ms": 0}
-
-
-class _Listener(NamedTuple):
-    """A subscriber, as far as it matters to what it is told."""
-
-    id: str
-    app: str
-    order: str
-    environment: str | None
-    state: str
-
-    def hears(self, event: Event) -> bool:
-        """Tell whether it listens to what happens there, whatever the type."""
-        return self.app == event.app and self.environment in (None, event.environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,71 +131,6 @@ class Claimed:
     claims: Sequence[Claim] = ()
     resting: Mapping[str, int] = field(default_factory=dict)
     strange: Collection[str] = frozenset()
-
-
-def enqueue(
-    connection: Connection, events: Sequence[Event], listening: Iterable[Any], now_ms: int
-) -> Callable[[], Owners]:
-    """Put one delivery per event and subscriber that asked for it into the outbox, in two statements.
-
-    Args:
-        connection: a transaction.
-        events: what is told.
-        listening: who may be told, as `ask_listening` found.
-        now_ms: Unix milliseconds.
-
-    Returns:
-        To be called for the deliveries that may be attempted at once, and whose they are: not those held back by an
-        earlier one, nor by their subscriber, which is paused.
-    """
-    new = list(_wanted(events, listening))
-    put(connection, [_delivery(*each) for each in new], now_ms)
-    queued = [(id_, whom.id, _customer(event, whom)) for id_, event, whom in new if whom.state == "enabled"]
-    ordered = {customer for *_, customer in queued if customer is not None}
-    first = _ask_first(connection, ordered)
-
-    def at_once() -> Owners:
-        line = _first(first, ordered)
-        return {id_: owner for id_, owner, customer in queued if customer is None or line.get(customer) == id_}
-
-    return at_once
-
-
-def put(connection: Connection, rows: bulk.Rows, now_ms: int) -> Callable[[], int]:
-    """Put deliveries in line, each an id, event, subscriber, app, user and sequence; what is there already stays.
-
-    Returns:
-        To be called for how many were not there.
-    """
-    now = {"next_attempt_ms": now_ms, "created_at_ms": now_ms}
-    return bulk.insert_absent(connection, deliveries, _COLUMNS, rows, {**_WAITING, **now})
-
-
-def ask_listening(connection: Connection, apps: Collection[str]) -> Iterable[Any]:
-    """Ask for the subscribers of these apps, paused ones too: what happens meanwhile waits for them."""
-    return bulk.ask(connection, _LISTENING, apps) if apps else ()
-
-
-def _wanted(events: Sequence[Event], listening: Iterable[Any]) -> Iterable[tuple[str, Event, _Listener]]:
-    """Pair each event with everybody who asked for it, and name the delivery: the same one, whenever it is asked."""
-    asked = [
-        (_Listener(id_, app, order, environment, state), json.loads(types))
-        for id_, app, types, order, environment, state in listening
-    ]
-    who: dict[tuple[str, str, str], list[_Listener]] = {}
-    for event in events:
-        kind = (event.app, event.environment, event.type)
-        if kind not in who:
-            who[kind] = [whom for whom, types in asked if whom.hears(event) and matches(types, event.type)]
-        for whom in who[kind]:
-            yield identify.make("dlv", event.id, whom.id), event, whom
-
-
-def _customer(event: Event, subscriber: _Listener) -> Customer | None:
-    """Name whose turn it is; None: it waits for nobody."""
-    if event.customer is None or subscriber.order != "per_customer":
-        return None
-    return (subscriber.id, event.app, event.customer.user_id)
 
 
 def due(connection: Connection, now_ms: int, limit: int) -> list[str]:
@@ -296,24 +209,25 @@ def give_back(connection: Connection, claims: Iterable[Claim]) -> None:
 def first_in_line(connection: Connection, customers: Iterable[Customer]) -> dict[Customer, str]:
     """Find the first unfinished delivery of each of these customers, in one statement."""
     wanted = set(customers)
-    return _first(_ask_first(connection, wanted), wanted)
+    return first_of(ask_first(connection, wanted), wanted)
 
 
-def _ask_first(connection: Connection, wanted: Collection[Customer]) -> Iterable[Any]:
+def ask_first(connection: Connection, wanted: Collection[Customer]) -> Iterable[Any]:
+    """Ask for the first unfinished delivery of each of these customers: `first_of` reads the answer."""
     return bulk.ask(connection, _FIRST, *map(set, zip(*wanted, strict=True))) if wanted else ()
 
 
-def _first(found: Iterable[Any], wanted: Collection[Customer]) -> dict[Customer, str]:
+def first_of(found: Iterable[Any], wanted: Collection[Customer]) -> dict[Customer, str]:
+    """Read what `ask_first` found: customer → delivery."""
     return {customer: id_ for *parts, id_ in found if (customer := tuple(parts)) in wanted}
 
 
-def _delivery(id_: str, event: Event, subscriber: _Listener) -> tuple[Any, ...]:
-    user_id = event.customer.user_id if event.customer else None
-    return (id_, event.id, subscriber.id, event.app, user_id, event.sequence)
+def lease_ms(timeout_seconds: float) -> int:
+    """Tell how long a claim on a delivery lasts, by its subscriber's time-out."""
+    return int(timeout_seconds * 1000) + LEASE_SLACK_MS
 
 
 def _claim(row: Any, now_ms: int) -> Claim:
-    lease_ms = int(row.timeout_seconds * 1000) + LEASE_SLACK_MS
     return Claim(
         id=row.id,
         event_id=row.event_id,
@@ -330,7 +244,7 @@ def _claim(row: Any, now_ms: int) -> Claim:
         order=row.order,
         attempts=row.attempts,
         created_at_ms=row.created_at_ms,
-        claimed_until_ms=now_ms + lease_ms,
+        claimed_until_ms=now_ms + lease_ms(row.timeout_seconds),
         failing_since_ms=row.failing_since_ms,
         late=row.next_attempt_ms <= now_ms - LATE_MS,
     )
