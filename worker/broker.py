@@ -50,6 +50,8 @@ ANSWER_SECONDS_MAX = 2.0
 IDLE_SECONDS_MAX = 0.5
 """How long a consumer waits to be woken before it looks by itself; less than an answer may take."""
 WAKE_TOKENS = 16
+FETCH_AT = 8
+"""Where Dramatiq says to its script how many messages it wants: `dispatch.lua`, behind what all commands have."""
 WAKE_TTL_SECONDS = 5
 HEARTBEAT_TIMEOUT_MS = 15_000
 """A consumer silent for so long is dead and its messages go to others. Dramatiq's default of a minute, with its
@@ -165,17 +167,25 @@ class _FastAsyncIO(AsyncIO):
 class _WakingScript:
     """Dramatiq's one script for everything, which also wakes a consumer where it puts a message that is ready now.
 
-    Both go out together, the message first: one round trip, and whoever is woken finds the message.
+    Both go out together, the message first: one round trip, and whoever is woken finds the message. In the same way a
+    consumer that took all there was asks to be woken and for what there is then: the server answers both at once.
     """
 
     def __init__(self, script: Any, namespace: str) -> None:
         self._script = script
         self._namespace = namespace
+        self._emptied: set[str] = set()
 
     def __call__(self, *, args: Sequence[Any], keys: Sequence[Any]) -> Any:
         command, _, queue_name = args[:3]
-        if command != "enqueue" or queue_name != q_name(queue_name):
-            return self._script(args=args, keys=keys)
+        if queue_name == q_name(queue_name):  # delayed messages have their own times
+            if command == "enqueue":
+                return self._enqueue(queue_name, args, keys)
+            if command == "fetch":
+                return self._fetch(queue_name, args, keys)
+        return self._script(args=args, keys=keys)
+
+    def _enqueue(self, queue_name: str, args: Sequence[Any], keys: Sequence[Any]) -> Any:
         try:
             return self._put(queue_name, args, keys)
         except NoScriptError:  # the server was started again, or is another one
@@ -188,9 +198,33 @@ class _WakingScript:
             pipe.evalsha(self._script.sha, len(keys), *keys, *args)
             pipe.rpush(wake, "").ltrim(wake, -WAKE_TOKENS, -1).expire(wake, WAKE_TTL_SECONDS)
             put, *_ = pipe.execute(raise_on_error=False)  # without a wake-up, the next poll finds the message
-        if isinstance(put, Exception):
-            raise put
-        return put
+        return _raised(put)
+
+    def _fetch(self, queue_name: str, args: Sequence[Any], keys: Sequence[Any]) -> Any:
+        """Fetch; where the last time brought fewer than asked for, there is nothing until somebody wakes."""
+        if queue_name in self._emptied:
+            self._emptied.discard(queue_name)
+            fetched = self._wait_and_fetch(queue_name, args, keys)
+        else:
+            fetched = self._script(args=args, keys=keys)
+        if len(fetched) < int(args[FETCH_AT]):
+            self._emptied.add(queue_name)
+        return fetched
+
+    def _wait_and_fetch(self, queue_name: str, args: Sequence[Any], keys: Sequence[Any]) -> Any:
+        with self._script.registered_client.pipeline(transaction=False) as pipe:
+            pipe.blpop([wake_key(self._namespace, queue_name)], timeout=IDLE_SECONDS_MAX)
+            pipe.evalsha(self._script.sha, len(keys), *keys, *args)
+            woken, fetched = pipe.execute(raise_on_error=False)
+        _raised(woken)  # else this would ask without a pause
+        return self._script(args=args, keys=keys) if isinstance(fetched, NoScriptError) else _raised(fetched)
+
+
+def _raised(answer: Any) -> Any:
+    """Raise an answer of a pipeline that is an error."""
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def wake_key(namespace: str, queue_name: str) -> str:
@@ -209,43 +243,27 @@ class _WakingBroker(RedisBroker):
         if queue_name != q_name(queue_name):
             return super().consume(queue_name, prefetch, timeout)  # delayed messages have their own times
         # Time-out 0: the consumer itself never sleeps.
-        return _WokenConsumer(self, queue_name, prefetch, super().consume(queue_name, prefetch, 0))
+        return _WokenConsumer(prefetch, super().consume(queue_name, prefetch, 0))
 
     def close(self) -> None:
         super().close()
         self.client.close()
 
-    def wait(self, queue_name: str) -> None:
-        """Wait until something came to a queue, or for an idle poll's time."""
-        self.client.blpop([wake_key(self.namespace, queue_name)], timeout=IDLE_SECONDS_MAX)
-
 
 class _WokenConsumer(Consumer):
     """A consumer that waits for a reason: for a message when there is none, for room when it holds enough."""
 
-    def __init__(self, broker: _WakingBroker, queue_name: str, prefetch: int, inner: Any) -> None:
-        self._broker = broker
-        self._queue_name = queue_name
+    def __init__(self, prefetch: int, inner: Any) -> None:
         self._prefetch = prefetch
         self._inner = inner
         self._room = threading.Event()
-        self._took_all = False
 
     def __next__(self) -> MessageProxy | None:
         if not self._has_room():
             return None
         with _as_connection_closed():
-            message: MessageProxy | None = next(self._inner) if self._inner.message_cache else self._fetch()
+            message: MessageProxy | None = next(self._inner)
             return message
-
-    def _fetch(self) -> MessageProxy | None:
-        """Ask for as many as there is room for; where the last time brought fewer, there is nothing until one comes."""
-        if self._took_all:
-            self._broker.wait(self._queue_name)
-        room = self._prefetch - self._inner.outstanding_message_count
-        message: MessageProxy | None = next(self._inner)
-        self._took_all = len(self._inner.message_cache) + (message is not None) < room
-        return message
 
     def ack(self, message: MessageProxy) -> None:
         with _as_connection_closed():

@@ -133,6 +133,25 @@ def test_consumer_that_took_all_asks_again_only_when_woken(on_valkey, hints):
     waiting.join()
 
 
+def test_whoever_is_woken_has_what_there_is_in_the_same_answer(on_valkey, hints):
+    """Between a hint and its message there is one round trip, even where the server forgot the script meanwhile."""
+    consumer = hints.broker.consume(NOTIFICATIONS, prefetch=4)
+    hints.broker.client.delete(wake_key(on_valkey.broker.namespace, NOTIFICATIONS))
+    assert next(consumer) is None
+    before, taken = fetched(hints), []
+    waiting = threading.Thread(target=lambda: taken.append(next(consumer)))
+    waiting.start()
+    while not hints.broker.client.info("clients")["blocked_clients"]:
+        time.sleep(0.001)
+    hints.put_notifications(["ntf_1"])
+    waiting.join()
+    asked = fetched(hints) - before
+    hints.broker.client.script_flush()
+
+    assert ([["ntf_1"]], 2) == ([message.args[0] for message in taken], asked)
+    assert next(consumer) is None
+
+
 def fetched(hints: BrokerQueue) -> int:
     """Count how often the server ran a script so far."""
     stats: Any = hints.broker.client.info("commandstats")
