@@ -22,6 +22,7 @@ from tests.benchmarks.load import END_OF_HEAD, ends_at
 from tests.benchmarks.piles import STRIPE
 from tests.benchmarks.place import POSTGRESQL, Grounds, Place
 from tests.benchmarks.scope import Scope
+from worker.simulator.sale import Sale
 
 QUIET_SECONDS = 0.05
 WAIT_SECONDS_MAX = 30.0
@@ -37,10 +38,10 @@ SECRET = "whsec_" + "c" * 43 + "="
 
 @dataclass
 class Backend:
-    """The app's backend: when it heard of each user for the first time since that was asked."""
+    """The app's backend: what it heard since that was asked, each with the moment of its first byte."""
 
     listener: socket.socket = field(default_factory=lambda: socket.create_server(("127.0.0.1", 0), backlog=64))
-    heard: list[float] = field(default_factory=list)
+    heard: list[tuple[float, bytes]] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -64,15 +65,20 @@ class Backend:
             threading.Thread(target=self._hear, args=(connection,), daemon=True).start()
 
     def _hear(self, connection: socket.socket) -> None:
-        held = b""
+        held, began = b"", 0.0
         with connection:
             while data := connection.recv(65_536):
                 if not held:
-                    self.heard.append(time.perf_counter())
+                    began = time.perf_counter()
                 held += data
                 if END_OF_HEAD in held and len(held) >= ends_at(held):
+                    self.heard.append((began, held))
                     held = b""
                     connection.sendall(ANSWER)
+
+    def heard_of(self, whom: str) -> float | None:
+        """Tell when it first heard of a customer."""
+        return next((began for began, said in self.heard if whom.encode() in said), None)
 
     def settle(self) -> None:
         """Wait until nothing more comes."""
@@ -111,8 +117,8 @@ class Bell:
         self._database.execute(TRIGGER)
         self._database.execute("LISTEN revoked")
 
-    def ring(self, request: bytes, port: int) -> Waits:
-        """Post, and wait for everything."""
+    def ring(self, request: bytes, whom: str, port: int) -> Waits:
+        """Post what takes a customer's access away, and wait for everything."""
         self._told.settle()
         if self._door.fileno() < 0 or _hung_up(self._door):
             self._door = socket.create_connection(("127.0.0.1", port))
@@ -128,11 +134,11 @@ class Bell:
         else:
             raise TimeoutError("no entitlement was revoked")
         deadline = time.perf_counter() + WAIT_SECONDS_MAX
-        while not self._told.heard:
+        while (told := self._told.heard_of(whom)) is None:
             if time.perf_counter() > deadline:
                 raise TimeoutError("the backend heard nothing")
             time.sleep(0.0005)
-        return Waits(*(1000 * (at - began) for at in (answered, committed, self._told.heard[0])))
+        return Waits(*(1000 * (at - began) for at in (answered, committed, told)))
 
     def close(self) -> None:
         """Hang up."""
@@ -167,17 +173,21 @@ def measure(grounds: Grounds, scope: Scope) -> Iterator[Figure]:
     ):
         sales = STRIPE.sales(count + long, time.time())
         drain(place, workers, STRIPE, STRIPE.purchases(place, sales, time.time()), {})
-        requests = STRIPE.signed(place, sales)
         bell = Bell(place, told)
-        for warm in requests[:5]:
-            bell.ring(warm, place.port)
+
+        def ring(sale: Sale) -> Waits:
+            (request,) = STRIPE.signed(place, [sale])  # now: what was signed minutes ago is refused
+            return bell.ring(request, sale.user_id, place.port)
+
+        for warm in sales[:5]:
+            ring(warm)
         scope.say(f"one notification on an idle system: {count} of them")
-        waits = [bell.ring(each, place.port) for each in requests[5:count]]
+        waits = [ring(sale) for sale in sales[5:count]]
         late = []
-        for request in STRIPE.signed(place, sales[count:]):
+        for sale in sales[count:]:
             scope.say(f"idle for {pauses} s")
             time.sleep(pauses)
-            late.append(bell.ring(request, place.port))
+            late.append(ring(sale))
         bell.close()
     yield from _figures(waits, "one notification, idle", tails=True)
     yield from _figures(late, f"one notification after {pauses} s of idleness", tails=False)
