@@ -53,7 +53,7 @@ test-crash: $(VENV)/.development ## Do every fault to a running service, on both
 	  -o console_output_style=count
 
 test-namespaces: $(VENV)/.development ## Cut off hosts with addresses of their own, as root: a minute or two
-	CLAWBACK_TEST_NAMESPACES=1 $(BIN)/python -m pytest -v -m namespaces
+	CLAWBACK_TEST_NAMESPACES=1 $(BIN)/python -m pytest -v -m namespaces tests/namespaces
 
 FUZZ_SECONDS ?= 600
 FUZZ_DIR ?= .fuzz

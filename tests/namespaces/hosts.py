@@ -3,9 +3,11 @@
 Names carry the test's process and are removed with it; what is left of a test that was killed is removed by the next.
 """
 
+import errno
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -85,10 +87,19 @@ def why_not() -> str:
     if os.geteuid() != 0:
         return "only root may make network namespaces"
     try:
-        with network("probe"):
-            return ""
+        with network("near", "far") as made:
+            return "" if _reaches(made.hosts["near"], made.hosts["far"]) else "a firewall is between namespaces here"
     except (OSError, subprocess.SubprocessError) as error:
         return f"no network namespaces here: {error}"
+
+
+def _reaches(near: Host, far: Host) -> bool:
+    """Tell whether one host hears from another that nobody listens there."""
+    ask = "import socket, sys; sys.exit(socket.socket().connect_ex((sys.argv[1], 9)) != int(sys.argv[2]))"
+    command = ["ip", "netns", "exec", near.namespace, sys.executable, "-c", ask, far.address, str(errno.ECONNREFUSED)]
+    with suppress(subprocess.TimeoutExpired):
+        return subprocess.run(command, timeout=COMMAND_SECONDS_MAX, check=False).returncode == 0
+    return False
 
 
 def _host(bridge: str, number: int, address: str) -> Host:
