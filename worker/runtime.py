@@ -12,9 +12,9 @@ from worker.lookups import Question
 from worker.metrics import Metrics
 from worker.sealing import NO_KEYS, Sealer
 from worker.store.engine import Store
-from worker.tracing import OFF, Traces
 from worker.store.listening import Listener
 from worker.store.outbox import Claim
+from worker.tracing import OFF, Traces
 
 
 class QueueUnavailable(Exception):
