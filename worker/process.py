@@ -90,10 +90,16 @@ def _commit(runtime: Runtime, understood: Sequence[Understood]) -> None:
 
     decided, deliveries, claims = runtime.store.change(change)
     if claims:
-        runtime.messenger.begin(claims)
+        runtime.messenger.begin(_traced(decided, claims) if runtime.traces.on else claims)
     hint_deliveries(runtime, deliveries)
     report(runtime, decided)
     count_changes(runtime, [event for each in decided for event in each.events])
+
+
+def _traced(decided: Iterable[Decided], claims: Iterable[Claim]) -> list[Claim]:
+    """Have deliveries go on with the trace of the notification that caused their event."""
+    causes = {event.id: each.tied.understood.row.traceparent for each in decided for event in each.events}
+    return [replace(claim, traceparent=causes[claim.event_id]) for claim in claims]
 
 
 def _decide(runtime: Runtime, keeper: Bookkeeper, each: Tied) -> Decided:

@@ -24,6 +24,7 @@ from config.settings import Settings
 from tests.store.outbox_story import subscribe_by_api, subscriber
 from tests.worker.desk import Desk, arrival, desk
 from tests.worker.stripe_events import a_refunded_subscription
+from tests.worker.test_born_claimed import Noting
 from worker import tracing
 from worker.inbox import Inbox
 from worker.process import process
@@ -194,6 +195,17 @@ async def test_the_context_stays_with_the_notification(at: Desk, spans: Spans, k
     assert {SAID} == {claim.traceparent for claim in found.claims}
     assert {SAID} == {json.loads(row["stations"])[TRACEPARENT] for row in at.rows(tables.notifications)}
     assert [TRACE] * 2 * len(ids) == [f"{s.context.trace_id:032x}" for s in told(kept, "decide notifications")]
+
+
+async def test_a_delivery_that_is_begun_at_once_goes_on_with_the_trace(at: Desk, spans: Spans):
+    """Who decided tells, and asks the store for nothing between: the context comes along."""
+    subscribe_by_api(at.store, subscriber("https://hooks.example/in", app="acme"), now=at.clock())
+    messenger = Noting(at.store)
+    box = Inbox(at.store, at.queue)
+    said = [replace(arrival(n, *one), traceparent=SAID) for n, one in enumerate(a_refunded_subscription("1"))]
+    process(replace(at.runtime, traces=spans, messenger=messenger), [(await box.accept(each)).id for each in said])
+
+    assert {SAID} == {claim.traceparent for claim in messenger.begun}
 
 
 async def test_what_has_no_context_is_told_within_its_set(at: Desk, spans: Spans, kept: InMemorySpanExporter):
