@@ -1,5 +1,6 @@
 """The same judge after every fault: what was given 200 came to an end, took effect once, and everybody was told."""
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -7,13 +8,18 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import func, select
 
 from schemas.resources import Event
+from tests.cli.processes import clawback
 from tests.crash import figures
 from tests.crash.burst import Burst, assert_each_took_effect_once
 from tests.crash.house import House
 from tests.e2e.running import until
+from tests.effort import EFFORT
 from tests.worker.backend import Backend
 from worker.store import soundness, tables
 from worker.store.engine import Store
+
+BALANCE = ("inbox", "feed", "deliveries")
+"""What `clawback doctor` calls the three parts of the balance."""
 
 
 async def judge(house: House, burst: Burst, taken: Mapping[str, int]) -> None:
@@ -32,9 +38,19 @@ async def judge(house: House, burst: Burst, taken: Mapping[str, int]) -> None:
     assert_numbered(house.store)
     assert await until(lambda: not waiting(house.store)), waiting(house.store)
     await assert_backend_heard(house.backend, events)
+    if EFFORT.faults:
+        await asyncio.to_thread(assert_doctor_agrees, house)
     figures.TOTAL.sent += len(taken)
     figures.TOTAL.refused += sum(taken.values())
     figures.TOTAL.told += len(events)
+
+
+def assert_doctor_agrees(house: House) -> None:
+    """What an operator asks says the same: nothing was lost on the way in, in the feed, or on the way out."""
+    at = house.installation
+    done = clawback("doctor", "--json", *at.options, environment=dict(at.environment))
+    found = {(one["check"], one["verdict"]) for one in json.loads(done.stdout)["findings"] if one["check"] in BALANCE}
+    assert {(check, "ok") for check in BALANCE} == found, done.stdout
 
 
 def in_flight(store: Store) -> int:
