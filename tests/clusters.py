@@ -27,7 +27,7 @@ OLDEST: Final = 15
 UNPRIVILEGED: Final = ("postgres", "nobody")
 """Whom to be when we are root: PostgreSQL refuses root."""
 USER, PASSWORD = "clawback", "a horse: staple/battery@home"
-START_SECONDS_MAX: Final = 30.0
+START_SECONDS_MAX: Final = 90.0
 START_TRIES: Final = 5
 """Between finding a free port and listening on it, somebody else may take it."""
 

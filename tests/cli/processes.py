@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-START_SECONDS_MAX = 40.0
+HANG_SECONDS_MAX = 60.0
+"""Whoever takes longer hangs. To wait costs nothing where all is well, and machines may be slow and busy."""
 
 
 def clawback(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -23,7 +24,7 @@ def clawback(*arguments: str, environment: dict[str, str] | None = None) -> subp
         env=_environment(environment),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * HANG_SECONDS_MAX,
         check=False,
     )
 
@@ -44,7 +45,7 @@ def running(*arguments: str, environment: dict[str, str] | None = None) -> Itera
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.communicate(timeout=30)
+            process.communicate(timeout=HANG_SECONDS_MAX)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
@@ -74,7 +75,7 @@ def belonging_to(directory: Path) -> dict[int, str]:
     return found
 
 
-def eventually(true: Any, seconds: float = 20.0) -> bool:
+def eventually(true: Any, seconds: float = HANG_SECONDS_MAX) -> bool:
     """Wait until something becomes true."""
     deadline = time.monotonic() + seconds
     while not true() and time.monotonic() < deadline:

@@ -135,7 +135,7 @@ def test_ctrl_c_ends_every_process(installation):
 
         process.send_signal(signal.SIGINT)
 
-        assert 0 == process.wait(30)
+        assert 0 == process.wait(60)
         assert eventually(lambda: not belonging_to(installation.directory)), belonging_to(installation.directory)
 
 

@@ -68,6 +68,9 @@ async def open_house(
         broker = stack.enter_context(Proxy(lambda: to_socket(valkey.socket)))
         variables = {"CLAWBACK_BROKER__URL": f"redis://127.0.0.1:{broker.port}", **(environment or {})}
         database = None
+        if cluster is None:
+            # A writer that waits for another is no fault: one write at a time may be slow on a busy machine.
+            variables.setdefault("CLAWBACK_STORE__WAIT_TIMEOUT_SECONDS", "30")
         if cluster is not None:
             name = cluster.new()
             with cluster.connect() as connection:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 CHUNK_BYTES = 65_536
-HELD_SECONDS_MAX = 90.0
+HELD_SECONDS_MAX = 300.0
 """Nobody may wait for a test that has failed."""
 
 Splitter = Callable[[], Callable[[bytes], Iterable[tuple[bytes, bytes]]]]

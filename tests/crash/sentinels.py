@@ -45,7 +45,7 @@ class Watched:
         """Kill the master, wait until the other one has taken its place, and give that one's port."""
         before = self.master()
         self.servers[before].kill()
-        assert eventually(lambda: self.master() != before and _role(self.master()) == "master", 30)
+        assert eventually(lambda: self.master() != before and _role(self.master()) == "master", 60)
         return self.master()
 
 
@@ -60,7 +60,7 @@ def watched(directory: Path) -> Iterator[Watched]:
             port: stack.enter_context(_running(directory / str(port), [server, "--port", port, *quiet, *more]))
             for port, more in ((master, ()), (replica, ("--replicaof", f"127.0.0.1 {master}")))
         }
-        assert eventually(lambda: _synchronized(replica), 30)
+        assert eventually(lambda: _synchronized(replica), 60)
         file = directory / "sentinel.conf"
         file.write_text(
             f"port {sentinel}\nbind 127.0.0.1\nsentinel monitor {SERVICE} 127.0.0.1 {master} 1\n"
@@ -68,7 +68,7 @@ def watched(directory: Path) -> Iterator[Watched]:
         )
         stack.enter_context(_running(directory / "sentinel", [server, file, "--sentinel"]))
         found = Watched(sentinel, servers)
-        assert eventually(lambda: _knows_replica(sentinel), 30)
+        assert eventually(lambda: _knows_replica(sentinel), 60)
         yield found
 
 
@@ -76,7 +76,7 @@ def watched(directory: Path) -> Iterator[Watched]:
 def serving(directory: Path, port: int) -> Iterator[None]:
     """Run one server alone."""
     with _running(directory, [require_valkey(), "--port", port, "--bind", "127.0.0.1", "--save", ""]):
-        assert eventually(lambda: _role(port) == "master", 30)
+        assert eventually(lambda: _role(port) == "master", 60)
         yield
 
 

@@ -61,6 +61,7 @@ async def _shared(tmp_path) -> AsyncIterator[tuple[Installation, Service]]:
     environment = {
         "CLAWBACK_BROKER__URL": f"unix://{tmp_path}/nobody.sock",
         "CLAWBACK_SERVER__BODY_TIMEOUT_SECONDS": "60",
+        "CLAWBACK_STORE__WAIT_TIMEOUT_SECONDS": "60",
     }
     installation = install(tmp_path, environment=environment)
     assert 0 == clawback("migrate", *installation.options).returncode
@@ -88,9 +89,10 @@ async def test_stop_lets_commits_finish(shared):
     store = installation.store()
     with store.write():
         posting = asyncio.create_task(service.post("stripe", bought(installation, 1)))
-        # Nobody can see from outside that it waits for the database: by then, an answer would have come without it.
-        done, _ = await asyncio.wait([posting], timeout=0.5)
-        assert not done
+        # Once it is verified it waits for the database, in the same step.
+        while await service.metric('clawback_verify_seconds_count{platform="stripe"}') < 1:  # noqa: ASYNC110 - it is another process's news
+            await asyncio.sleep(0.02)
+        assert not posting.done()
         service.process.terminate()
         assert await until(lambda: said(installation, "serve.stopping") == 2)
 

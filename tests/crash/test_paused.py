@@ -88,7 +88,7 @@ async def test_a_late_record_moves_nothing(house: House):
 
     house.backend.answer = hold
     taken = await pour(house.service, burst.shots)
-    await asyncio.wait_for(answering.wait(), 30)
+    await asyncio.wait_for(answering.wait(), 60)
     with stopped(house):
         house.backend.answer = ok
         silent.set()

@@ -52,7 +52,7 @@ async def stop(house: House) -> None:
     began = time.monotonic()
     assert 0 == await asyncio.to_thread(process.wait, GRACE_SECONDS)
     assert time.monotonic() - began < GRACE_SECONDS
-    assert await until(lambda: not belonging_to(house.installation.home), 10)
+    assert await until(lambda: not belonging_to(house.installation.home))
 
 
 def assert_nothing_half_done(house: House) -> None:

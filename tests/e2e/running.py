@@ -36,9 +36,10 @@ from worker.start import settle
 from worker.store.engine import Store
 from worker.valkey import socket_path
 
-UP_SECONDS_MAX = 40.0
-STOP_SECONDS_MAX = 40.0
-DONE_SECONDS_MAX = 60.0
+UP_SECONDS_MAX = 120.0
+STOP_SECONDS_MAX = 90.0
+DONE_SECONDS_MAX = 120.0
+"""Whoever takes longer hangs. To wait costs nothing where all is well, and machines may be slow and busy."""
 SWEEP_AFTER_SECONDS = 2.0
 """An operator's choice, made here so that what fell through is found while a test waits for it."""
 

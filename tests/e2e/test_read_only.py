@@ -99,5 +99,5 @@ def test_nothing_else_could_be_written_to(here: Path, elsewhere: str) -> None:
     fine = _as_in_the_image(here, "-c", TRY, str(here))
     refused = _as_in_the_image(here, "-c", TRY, elsewhere)
 
-    assert (0, "") == (fine.wait(30), fine.communicate()[1])
-    assert "Read-only file system" in refused.communicate(timeout=30)[1]
+    assert (0, "") == (fine.wait(60), fine.communicate()[1])
+    assert "Read-only file system" in refused.communicate(timeout=60)[1]

@@ -65,4 +65,4 @@ async def stop(service: Service, number: signal.Signals) -> None:
     home = service.installation.home
     assert service.process
     assert 0 == await asyncio.to_thread(end, service.process, number)
-    assert await until(lambda: not belonging_to(home), 10), belonging_to(home)
+    assert await until(lambda: not belonging_to(home)), belonging_to(home)

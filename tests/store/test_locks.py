@@ -213,8 +213,8 @@ def test_a_killed_holder_is_replaced_when_its_lease_is_over(at: Desk):
         process.wait()
         assert not acquire(at, "us", name="once", lease_ms=2_000)
         began = time.monotonic()
-        assert eventually(lambda: acquire(at, "us", name="once", lease_ms=2_000), 10)
-        assert time.monotonic() - began < 8
+        assert eventually(lambda: acquire(at, "us", name="once", lease_ms=2_000))
+        assert time.monotonic() - began < 20
 
     assert ["another"] == did(at)
 
@@ -241,7 +241,7 @@ def test_a_holder_stopped_inside_its_transaction_is_given_up(on_postgresql: Desk
 def test_a_holder_stopped_past_its_lease_is_refused(at: Desk):
     """Another took over while it slept: awake again it has done its own part once, and gets no second turn."""
     with holding(at, "after", lease_ms=300) as process:
-        assert eventually(lambda: acquire(at, "us", name="once"), 10)
+        assert eventually(lambda: acquire(at, "us", name="once"))
         assert "done" == ended(process)
 
     assert not acquire(at, "another", name="once")

@@ -84,7 +84,7 @@ async def test_a_worker_stopped_while_it_writes_is_given_up(tmp_path: Path, empt
         with pytest.raises(StoreUnavailable), sleeper.write() as connection:  # noqa: PT012 - what it does late
             assert set(ids) == inbox.claim(connection, ids)().keys()
             assert not give_up_silent(runtime), "it has only just fallen silent"
-            assert eventually(finished, 20)
+            assert eventually(finished)
             before = written(at)
             dead = [Outcome(id_, "dead", "late", 9, {}) for id_ in ids]
             inbox.finish(connection, dead, now_ms=NOW_MS)

@@ -229,7 +229,7 @@ async def test_a_body_that_breaks_off_is_one_line(service: Service, lines: list[
     await writer.drain()
     writer.close()
     await writer.wait_closed()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not lines:  # noqa: ASYNC110 - a captured log line sets no event
             await asyncio.sleep(0.01)
 
@@ -325,7 +325,7 @@ async def _raw(service: Service, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
     writer.write(request)
     await writer.drain()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         head = await reader.readuntil(b"\r\n\r\n")
     writer.close()
     await writer.wait_closed()

@@ -110,6 +110,6 @@ def test_what_may_be_counted_begins_at_zero() -> None:
 def _python(source: str, directory: Path, *, name: str = "") -> str:
     environment = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(directory), "PROMETHEUS_MULTIPROC_NAME": name}
     command = [sys.executable, "-c", source]
-    done = subprocess.run(command, check=False, capture_output=True, env=environment, text=True, timeout=30)
+    done = subprocess.run(command, check=False, capture_output=True, env=environment, text=True, timeout=60)
     assert done.returncode in (0, -signal.SIGKILL), done.stderr
     return done.stdout

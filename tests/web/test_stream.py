@@ -149,7 +149,7 @@ async def test_a_stream_asks_for_a_token(service: Service) -> None:
 
 async def test_a_head_is_answered_and_over(service: Service) -> None:
     """HEAD tells what a GET would be, and streams nothing."""
-    async with asyncio.timeout(5), service.http.head("/v1/events/stream") as response:
+    async with asyncio.timeout(60), service.http.head("/v1/events/stream") as response:
         assert (200, "text/event-stream") == (response.status, response.content_type)
     async with service.http.head("/v1/events/stream", params={"types": "refund"}) as response:
         assert 400 == response.status
@@ -167,7 +167,7 @@ async def test_only_so_many_listen(url: str) -> None:
                 assert int(response.headers["Retry-After"]) > 0
             await one.comment()
             await other.comment()
-        async with asyncio.timeout(5), listening(service) as again:
+        async with asyncio.timeout(60), listening(service) as again:
             await again.comment()
 
 
@@ -186,11 +186,11 @@ async def test_how_many_listen_is_scraped(service: Service) -> None:
             await other.comment()
             assert 2 == await streams_open(service)
         await service.refused("/v1/events/stream", 400, types="refund")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while await streams_open(service) > 1:
                 await one.comment()
     # Each look is a request of its own, and gives the server the time to notice.
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while await streams_open(service) > 0:
             pass
 
@@ -212,10 +212,10 @@ async def test_a_shutdown_ends_streams_cleanly(url: str) -> None:
             began = time.monotonic()
             stopping = asyncio.create_task(service.runner.cleanup())
             assert b"" == await ear.end()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 await stopping
 
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 async def test_a_shutdown_waits_for_nobody_who_does_not_read(url: str) -> None:
@@ -229,7 +229,7 @@ async def test_a_shutdown_waits_for_nobody_who_does_not_read(url: str) -> None:
             await service.runner.cleanup()
     deaf.close()
 
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 10
 
 
 def big(number: int) -> Event:
@@ -244,7 +244,7 @@ async def test_who_never_reads_is_dropped(service: Service) -> None:
 
     with capture_logs() as logs:
         began = time.monotonic()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not any(line["event"] == "stream.dropped" for line in logs):
                 async with listening(service, after="latest") as ear:
                     await ear.comment()
@@ -260,7 +260,7 @@ async def test_who_never_reads_a_little_is_dropped_too(url: str) -> None:
     async with running(url, chosen(stream_stall_seconds=60, stream_heartbeat_seconds=0.05)) as service:
         deaf = deaf_client(service.port)
         with capture_logs() as logs:
-            async with asyncio.timeout(20), listening(service, types="balance.restored") as ear:
+            async with asyncio.timeout(60), listening(service, types="balance.restored") as ear:
                 for number in itertools.count():
                     seed.insert(service.store, big(number))
                     for _ in range(3):
@@ -281,7 +281,7 @@ def deaf_client(port: int) -> socket.socket:
 
 def drained(connection: socket.socket) -> bytes:
     """Read what is left of a connection that the other side gave up."""
-    connection.settimeout(5)
+    connection.settimeout(60)
     said = b""
     try:
         while more := connection.recv(65_536):

@@ -43,7 +43,7 @@ async def test_who_waits_does_so_until_there_is_something() -> None:
         return [told(position + 1)] if looks == 5 else []
 
     shared = Watch(look, every_seconds=0.001)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await shared.beyond(0)
 
     assert (5, [told(1)]) == (looks, shared.after(0))
@@ -60,7 +60,7 @@ async def test_a_closed_watch_lets_everybody_go() -> None:
     await asyncio.sleep(0)
     shared.close()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await asyncio.gather(*waiting)
 
 
@@ -76,7 +76,7 @@ async def test_an_error_of_the_store_reaches_everybody_who_waits() -> None:
     shared = Watch(look, every_seconds=0.001)
     answers = await asyncio.gather(*(shared.beyond(0) for _ in range(3)), return_exceptions=True)
     fails = False
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await shared.beyond(0)
 
     assert [ConnectionError] * 3 == [type(answer) for answer in answers]
@@ -93,14 +93,14 @@ async def test_little_is_kept() -> None:
     shared = Watch(look, every_seconds=0.001)
     position = 0
     while position < len(feed):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await shared.beyond(position)
         position = (shared.after(position) or feed)[-1].position
     kept = len(feed) - watch.KEPT_MAX
     assert (None, feed[kept:]) == (shared.after(kept - 1), shared.after(kept))
 
     feed.append(told(len(feed) + 1, "x" * (watch.KEPT_CHARACTERS_MAX - 1)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await shared.beyond(len(feed) - 1)
     assert (None, feed[-1:]) == (shared.after(len(feed) - 2), shared.after(len(feed) - 1))
 

@@ -117,7 +117,7 @@ def diary(tmp_path: Path) -> Path:
 def test_what_dies_is_started_again(diary):
     """A killed child comes back, and its sibling never notices."""
     stage = Stage(Actor("serve", GOOD, diary), Actor("work", GOOD, diary))
-    assert stage.ready.wait(10)
+    assert stage.ready.wait(60)
     serve, work = stage.pids["serve"], stage.pids["work"]
 
     os.kill(work, signal.SIGKILL)
@@ -140,7 +140,7 @@ def test_stop_goes_from_the_door_inwards(diary):
     """The endpoint stops before the workers, and those before the broker."""
     actors = [Actor("broker", GOOD, diary, 0), Actor("work", GOOD, diary, 1), Actor("serve", GOOD, diary, 2)]
     stage = Stage(*actors)
-    assert stage.ready.wait(10)
+    assert stage.ready.wait(60)
 
     assert 0 == stage.finish()
 
@@ -150,7 +150,7 @@ def test_stop_goes_from_the_door_inwards(diary):
 def test_who_does_not_listen_is_killed(diary):
     """A child that ignores the request to stop is gone after its grace."""
     stage = Stage(Actor("deaf", DEAF, diary, grace_seconds=0.3))
-    assert stage.ready.wait(10)
+    assert stage.ready.wait(60)
 
     stage.finish()
 
@@ -160,7 +160,7 @@ def test_who_does_not_listen_is_killed(diary):
 def test_second_request_waits_for_nobody(diary):
     """Who asks twice means at once."""
     stage = Stage(Actor("deaf", DEAF, diary, grace_seconds=60))
-    assert stage.ready.wait(10)
+    assert stage.ready.wait(60)
 
     stage.supervisor.stop()
     stage.finish()
@@ -172,7 +172,7 @@ def test_second_request_waits_for_nobody(diary):
 def test_what_a_dead_child_started_dies_too(diary):
     """A child that is killed leaves no process of its own behind."""
     stage = Stage(Actor("work", PARENT, diary))
-    assert stage.ready.wait(10)
+    assert stage.ready.wait(60)
     assert eventually(lambda: "child" in diary.read_text())
     grandchild = int(diary.read_text().split()[1])
 
@@ -187,7 +187,7 @@ def test_logs_can_go_to_a_file(tmp_path):
     log = tmp_path / "child.log"
     started = launch(lambda _: [sys.executable, "-c", "print('a refund')"], log=log)
 
-    assert 0 == started.process.wait(10)
+    assert 0 == started.process.wait(60)
 
     started.line.close()
     assert "a refund\n" == log.read_text()
@@ -209,5 +209,5 @@ def test_ready_carries_facts():
     with started.line.makefile("rb") as lines:
         assert {"url": "http://localhost"} == json.loads(lines.readline())
 
-    started.process.wait(10)
+    started.process.wait(60)
     started.line.close()
