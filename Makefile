@@ -57,7 +57,7 @@ test-namespaces: $(VENV)/.development ## Cut off hosts with addresses of their o
 
 FUZZ_SECONDS ?= 600
 FUZZ_DIR ?= .fuzz
-fuzz: $(VENV)/.fuzzing ## Fuzz what platforms say and what comes to the door, FUZZ_SECONDS in all (600)
+fuzz: $(VENV)/.fuzzing ## Fuzz everything that reads what others wrote, FUZZ_SECONDS in all (600)
 	$(BIN)/python -m tests.fuzz.all $(FUZZ_DIR) $(FUZZ_SECONDS)
 
 # WORDS="drain sqlite" measures only what has all of these words in its name; FLAGS: --quick, --long, --json.

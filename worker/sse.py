@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 LINE_CHARACTERS_MAX: Final = 1_000_000
+RETRY_DIGITS_MAX: Final = 9
+"""Eleven days; Python reads no number of more than 4,300 digits at all."""
 MEDIA_TYPE: Final = "text/event-stream"
 
 
@@ -79,7 +81,7 @@ class Reader:
             self._event = value
         elif name == "data":
             self._data.append(value)
-        elif name == "retry" and value.isascii() and value.isdecimal():
+        elif name == "retry" and value.isascii() and value.isdecimal() and len(value) <= RETRY_DIGITS_MAX:
             self.retry_ms = int(value)
         return None
 

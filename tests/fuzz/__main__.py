@@ -4,8 +4,8 @@ What it finds interesting is kept in `DIRECTORY/TARGET`, what breaks a law in `D
 file as a third argument it runs that input once, and shows what it broke.
 """
 
+import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import atheris
@@ -17,8 +17,10 @@ with atheris.instrument_imports(include=["config", "handlers", "schemas"], enabl
 
 def main(name: str, directory: Path, options: list[str]) -> None:
     """Fuzz until the time is over or something breaks; Atheris ends the process."""
-    with tempfile.TemporaryDirectory(prefix="clawback-fuzz-") as trust:
-        fuzzed = target(name, Path(trust))
+    trust = directory / "trust" / name
+    shutil.rmtree(trust, ignore_errors=True)
+    trust.mkdir(parents=True)
+    fuzzed = target(name, trust)
     once = any(not option.startswith("-") for option in options)
     corpus = [] if once else [_planted(fuzzed, directory / name)]
     bounds = [f"-max_len={SIZE_MAX_BYTES}", "-len_control=0", "-timeout=20", "-rss_limit_mb=4096"]

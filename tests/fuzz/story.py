@@ -70,8 +70,8 @@ def hear(case: Case, shot: Shot, answers: Sequence[Any] = ()) -> Normalized | No
     except Malformed:
         return None
     assert isinstance(identity, Identity)
-    assert _storable(identity.id, identity.type, identity.subtype, identity.scope, identity.occurred_at_ms)
-    assert all(isinstance(need, Lookup) and _storable(need.kind, need.key) for need in needs)
+    assert storable(identity.id, identity.type, identity.subtype, identity.scope, identity.occurred_at_ms)
+    assert all(isinstance(need, Lookup) and storable(need.kind, need.key) for need in needs)
     _check(found, {need for need, answer in facts.items() if isinstance(answer, Missing)})
     return found
 
@@ -84,7 +84,7 @@ def keep(entries: Sequence[Entry]) -> None:
     for lineage in forwards.lineages.values():
         view = fold(lineage.entries, policy=APP.policy, products=APP.products)
         assert (lineage.purchases, lineage.refunds) == (view.purchases, view.refunds)
-        assert all(_storable(*_values(noun)) for noun in (*view.purchases, *view.refunds))
+        assert all(storable(*values(noun)) for noun in (*view.purchases, *view.refunds))
 
 
 def _told(entries: Iterable[Entry]) -> Book:
@@ -118,12 +118,12 @@ def _check(found: Normalized, missing: set[Lookup]) -> None:
     match found:
         case Meaning(said=said, unlearned=unlearned):
             assert said
-            assert all(_names_something(one) and _storable(*_values(one)) for one in said)
+            assert all(_names_something(one) and storable(*values(one)) for one in said)
             assert all(isinstance(lookup, Lookup) for lookup in unlearned)
             assert not missing & set(unlearned), "it was answered that there is nothing, and wants to know again"
         case Quarantined(reason=reason, detail=detail):
             assert _NAME.fullmatch(reason)
-            assert _storable(detail)
+            assert storable(detail)
             assert len(detail) <= _DETAIL_MAX_CHARS
         case Ignored(reason=reason):
             assert _NAME.fullmatch(reason)
@@ -136,18 +136,18 @@ def _names_something(said: Said) -> bool:
     return any((subject.purchase_id, *subject.aliases, *subject.lineage, *subject.kin))
 
 
-def _values(noun: BaseModel) -> Iterator[Any]:
+def values(noun: BaseModel) -> Iterator[Any]:
     """List every single value in a noun."""
     for _, value in noun:
         if isinstance(value, BaseModel):
-            yield from _values(value)
+            yield from values(value)
         elif isinstance(value, tuple):
             yield from value
         else:
             yield value
 
 
-def _storable(*values: Any) -> bool:
+def storable(*values: Any) -> bool:
     """Tell whether a store can hold it: 64 bits of whole number, text without NUL and surrogates, and no float."""
     for value in values:
         if isinstance(value, float) or (isinstance(value, int) and abs(value) > _STORED_MAX):

@@ -11,6 +11,7 @@ from typing import Any
 from handlers.errors import Rejected
 from handlers.platforms import PLATFORMS
 from schemas.received import KeyWanted
+from tests.fuzz.inside import INSIDE, unquoted
 from tests.fuzz.samples import Genuine, genuine
 from tests.fuzz.story import hear, play
 from tests.handlers.platform_cases import SEALS, UNSIGNED_BODIES, make
@@ -35,13 +36,15 @@ class Target:
     words: tuple[str, ...]
 
 
-NAMES = (*(f"{name}_{way}" for name in sorted(PLATFORMS) for way in ("says", "door")), "keys")
+NAMES = (*(f"{name}_{way}" for name in sorted(PLATFORMS) for way in ("says", "door")), "keys", *INSIDE)
 
 
 def target(name: str, directory: Path) -> Target:
     """Make a target, with a trust of its own in `directory`."""
     if name == "keys":
         return _keys(directory)
+    if name in INSIDE:
+        return Target(*INSIDE[name](directory))
     platform, _, way = name.partition("_")
     return _MAKERS[way](genuine(platform, directory))
 
@@ -96,18 +99,9 @@ def _keys(directory: Path) -> Target:
         for read in (read_key_set, read_certificate, read_certificates):
             with suppress(KeyFormatError), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what `cryptography` will refuse one day, and reads today
-                read(_unquoted(data))
+                read(unquoted(data))
 
     return Target(run, (*sets, *written), ("kty", "RSA", "kid", "use", "sig", "alg", "n", "e", "keys", "AQAB"))
-
-
-def _unquoted(data: bytes) -> bytes:
-    """Give the text of a JSON string, as which a certificate is mutated; anything else is as it came."""
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return data
-    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else data
 
 
 _MAKERS: dict[str, Callable[[Genuine], Target]] = {"says": _says, "door": _door}

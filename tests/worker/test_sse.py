@@ -34,3 +34,11 @@ def test_a_line_without_end_is_not_kept_for_ever() -> None:
 
     with pytest.raises(StreamBroken):
         list(reader.feed(b"x"))
+
+
+def test_a_wait_that_nobody_could_count_is_none() -> None:
+    """A `retry` of thousands of digits is passed over: Python refuses to read it, which once ended a listener."""
+    reader = Reader()
+
+    assert [] == list(reader.feed(b"retry: 2000\nretry: " + b"9" * 5000 + b"\n"))
+    assert 2000 == reader.retry_ms

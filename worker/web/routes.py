@@ -104,6 +104,11 @@ async def _told(model: type[BaseModel], request: web.Request, *, optional: bool)
         return model()
     if "Content-Type" in request.headers and request.content_type != "application/json":
         raise Refused(Refusal(415, "unsupported_media_type", "Send application/json.", "Content-Type"))
+    return told(model, said)
+
+
+def told(model: type[BaseModel], said: bytes) -> BaseModel:
+    """Read what a body says, or refuse it for its first mistake."""
     try:
         return model.model_validate(strict_json.parse_object(said), strict=True)
     except ValidationError as error:
