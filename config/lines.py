@@ -1,4 +1,4 @@
-"""Write lines of the log: what the requests of one turn of an event loop have to say goes out in one write.
+"""Write lines of the log: what belongs together goes out in one write, as what one turn of an event loop has to say.
 
 A write lets go of the interpreter. Where another thread waits for it, as the one that commits notifications does, each
 line cost two changes of threads on top of itself: with them it was a sixth of what a notification costs.
@@ -7,17 +7,19 @@ No line is worth an answer: a stream that takes none, as a file on a full disk, 
 """
 
 import asyncio
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
-from threading import Lock
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TextIO
 
 
 class Lines:
     """Lines on their way to a stream, for structlog to call by their levels.
 
-    News wait until the event loop's next turn. What is louder, and what is said where no event loop runs, is written
-    at once and takes along what waits: lines stay in their order, and a process that breaks has said why.
+    News wait until the event loop's next turn, or until all is said that is said `together`. What is louder, and what
+    is said where neither is the case, is written at once and takes along what waits: lines stay in their order, and a
+    process that breaks has said why.
 
     Args:
         stream: takes text.
@@ -30,11 +32,24 @@ class Lines:
         self._missing = 0
         self._waiting: deque[str] = deque()
         self._told: asyncio.AbstractEventLoop | None = None
-        self._lock = Lock()
+        self._lock = threading.Lock()
+        self._here = threading.local()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Have the news of this thread wait until all of them are said."""
+        self._here.waits = True
+        try:
+            yield
+        finally:
+            self._here.waits = False
+            self.write()
 
     def info(self, line: str) -> None:
         """Write a line soon."""
         self._waiting.append(line)
+        if getattr(self._here, "waits", False):
+            return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:

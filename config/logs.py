@@ -7,6 +7,7 @@ Lines go to standard error, so that what a command prints stays alone on standar
 import json
 import logging
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
 import structlog
@@ -52,6 +53,12 @@ def configure_logs(stream: TextIO | None = None, *, level: int = logging.INFO, a
 def _tell_of_missed(count: int) -> None:
     """Say where the log has a gap: its disk was full, or its reader gone."""
     structlog.get_logger().warning("log.missed", lines=count)
+
+
+def together() -> AbstractContextManager[None]:
+    """Have the news that this thread says in here go out in one write."""
+    lines = structlog.get_config()["logger_factory"]()
+    return lines.together() if isinstance(lines, Lines) else nullcontext()
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from config.logs import together
 from handlers.revise import Origin, revise
 from schemas.entry import Entry
 from schemas.resources import Event
@@ -114,8 +115,9 @@ def report(runtime: Runtime, decided: Sequence[Decided]) -> None:
     _count(runtime, decided, now)
     if runtime.traces.on:
         runtime.traces.processed(decided, now)
-    for each in decided:
-        _write_line(each, now)
+    with together():
+        for each in decided:
+            _write_line(each, now)
 
 
 def _is_dead(runtime: Runtime, each: Decided) -> bool:

@@ -71,6 +71,43 @@ async def test_what_is_louder_is_written_now_behind_what_came_before(stream):
     assert 1 == stream.writes
 
 
+def test_what_is_said_together_is_one_write(stream):
+    """News of one thread wait until all of them are said; what is louder takes along what waits."""
+    lines = Lines(stream)
+    with lines.together():
+        lines.info("decided")
+        assert 0 == stream.writes
+        lines.error("failed")
+        lines.info("decided")
+
+    assert ("decided\nfailed\ndecided\n", 2) == (stream.getvalue(), stream.writes)
+
+
+def test_what_is_said_together_is_written_also_where_that_breaks(stream):
+    """Whoever breaks between two lines has said the first one."""
+
+    def say() -> None:
+        with lines.together():
+            lines.info("decided")
+            raise LookupError
+
+    lines = Lines(stream)
+    with pytest.raises(LookupError):
+        say()
+
+    assert "decided\n" == stream.getvalue()
+
+
+def test_other_threads_do_not_wait_for_what_is_said_together(stream):
+    """Only the thread that says so holds back."""
+    lines = Lines(stream)
+    with lines.together():
+        thread = threading.Thread(target=lines.info, args=("swept",))
+        thread.start()
+        thread.join()
+        assert "swept\n" == stream.getvalue()
+
+
 def test_without_an_event_loop_nothing_waits(stream):
     """A command, and a thread without a loop, write at once."""
     Lines(stream).info("migrated")
