@@ -5,8 +5,8 @@ said only the highest revision counts.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
+from typing import NamedTuple
 
 from handlers import ids
 from schemas.entry import Entry, EntryKind, Said, Source, Subject
@@ -15,8 +15,7 @@ _SAID = tuple(Said.model_fields)
 _what_is_said = attrgetter(*_SAID)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Where something was said.
 
     Attributes:

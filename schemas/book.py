@@ -33,8 +33,7 @@ class Held(NamedTuple):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Lineage:
+class Lineage(NamedTuple):
     """The purchases that belong together, their entries, and the fold of these as it was stored."""
 
     entries: tuple[Entry, ...] = ()
@@ -97,8 +96,7 @@ class Draft:
         return self.book
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What follows from what was said: what it changes in the book, and what subscribers are told.
 
     Attributes:

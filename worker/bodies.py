@@ -106,7 +106,7 @@ class Bodies:
         except (InvalidTag, KeyError, ValueError):  # the library's word for too few bytes is ValueError
             raise WrongEncryptionKey from None
         written, _, came = opened.partition(b"\n")
-        return came, json.loads(written)
+        return came, json.loads(written) if written != b"{}" else {}
 
     def _begin(self, name: bytes) -> _Series:
         head = VERSION + name + os.urandom(SALT_BYTES)

@@ -6,7 +6,7 @@ What is said of one notification grows from station to station: `worker/understa
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import structlog
 
@@ -47,8 +47,7 @@ however often it is replayed; of two that contradict each other, the earlier one
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Tied:
+class Tied(NamedTuple):
     """A notification whose row is ours alone, with what it tells the ledger.
 
     Attributes:
@@ -62,8 +61,7 @@ class Tied:
     entries: tuple[Entry, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(NamedTuple):
     """A notification with what followed from it."""
 
     tied: Tied
@@ -79,13 +77,13 @@ def tie(each: Understood, claimed: Claimed, held: Sequence[Entry]) -> Tied:
     """
     row, verdict, stations = each.row, each.verdict, claimed.stations
     if not row.body:  # it was erased: what it said stands, and is not taken back for it
-        return Tied(each, stations, replace(verdict, status="processed" if held else "ignored"))
+        return Tied(each, stations, verdict._replace(status="processed" if held else "ignored"))
     if verdict.error or verdict.status == "quarantined":
         return Tied(each, stations, verdict)
     if held and PARTLY not in stations:
         if verdict.status != "ignored":
-            verdict = replace(verdict, status="processed", reason=None)
-        return Tied(each, stations, replace(verdict, partly=False), tuple(held))
+            verdict = verdict._replace(status="processed", reason=None)
+        return Tied(each, stations, verdict._replace(partly=False), tuple(held))
     entries: tuple[Entry, ...] = ()
     if not held or _knows_enough(each, stations):
         origin = Origin(row.app, row.platform, row.id, row.notification_id, row.type)
@@ -122,11 +120,12 @@ def report(runtime: Runtime, decided: Sequence[Decided]) -> None:
 
 def _is_dead(runtime: Runtime, each: Decided) -> bool:
     """Tell whether it failed so often that nobody tries again."""
+    if each.verdict.error is None:
+        return False
     settings = runtime.settings
     # What was asked for again and again has not failed so often.
     extra = settings.lookups.max_attempts if PARTLY in each.tied.stations else 0
-    attempts = each.tied.understood.row.attempts + 1
-    return each.verdict.error is not None and attempts >= settings.work.max_attempts + extra
+    return each.tied.understood.row.attempts + 1 >= settings.work.max_attempts + extra
 
 
 def _count(runtime: Runtime, decided: Sequence[Decided], now: float) -> None:

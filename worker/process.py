@@ -44,7 +44,7 @@ def process(runtime: Runtime, ids: Sequence[str]) -> None:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a row makes the database say, the others must go on
         if len(understood) < 2:
-            _commit(runtime, [replace(each, said=(), verdict=broken(each.verdict, error)) for each in understood])
+            _commit(runtime, [each._replace(said=(), verdict=broken(each.verdict, error)) for each in understood])
             return
         # The database refused what one of them made. Each alone, and only the guilty one pays.
         for each in understood:
@@ -113,5 +113,5 @@ def _decide(runtime: Runtime, keeper: Bookkeeper, each: Tied) -> Decided:
     wrong = tuple(dict.fromkeys((*standing, *decision.contradictions)))
     if not wrong:
         return Decided(each, each.verdict, decision.events)
-    contradicted = replace(each.verdict, status="quarantined", reason=MONEY_CONTRADICTS, detail="; ".join(wrong))
+    contradicted = each.verdict._replace(status="quarantined", reason=MONEY_CONTRADICTS, detail="; ".join(wrong))
     return Decided(each, contradicted, decision.events)

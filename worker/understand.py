@@ -5,8 +5,7 @@ learned in time is asked for again later, with growing waits; meanwhile what is 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final, assert_never
+from typing import Any, Final, NamedTuple, assert_never
 
 import structlog
 
@@ -26,8 +25,7 @@ WAIT_SECONDS_MAX = 3600.0
 log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What becomes of a notification.
 
     Attributes:
@@ -48,8 +46,7 @@ PROCESSED: Final = Verdict("processed")
 """What becomes of nearly all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Understood:
+class Understood(NamedTuple):
     """A notification with what it means.
 
     Attributes:
@@ -65,8 +62,7 @@ class Understood:
     answered: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
+class _Read(NamedTuple):
     """A notification that was read, or with a `verdict`: what became of it instead."""
 
     row: Stored
@@ -87,7 +83,7 @@ def understand(runtime: Runtime, rows: Sequence[Stored]) -> list[Understood]:
 
 def broken(verdict: Verdict, error: Exception) -> Verdict:
     """Keep what broke our own code for another try. The error's text may quote the body, so only its name is kept."""
-    return replace(verdict, status="accepted", retry_at=0.0, error=type(error).__name__)
+    return verdict._replace(status="accepted", retry_at=0.0, error=type(error).__name__)
 
 
 def _section(runtime: Runtime, app: str, platform: str) -> Any:

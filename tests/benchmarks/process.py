@@ -27,6 +27,7 @@ from prometheus_client import CollectorRegistry
 from config.load import load
 from config.logs import configure_logs
 from handlers.platforms import PLATFORMS
+from schemas.base import PlatformName
 from tests.clusters import Cluster
 from tests.worker.house import ListQueue
 from worker.demo.trust import APP, LIFETIME_PRODUCT, PRODUCT, demo_directory, prepare
@@ -52,7 +53,7 @@ class Case(NamedTuple):
     """What every customer of a set hears, one after the other; only the last is measured."""
 
     name: str
-    platform: str
+    platform: PlatformName
     says: tuple[Say, ...]
 
 

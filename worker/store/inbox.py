@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
+from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, select, update
 
+from schemas.base import PlatformName
 from schemas.entry import Entry
 from schemas.resources import NotificationStatus
 from worker.store import bulk
@@ -41,13 +42,12 @@ _REOPENED_COLUMNS = ("id", "status", "reason", "detail", "attempts", "finished_a
 _FINISHED_COLUMNS = ("id", "status", "reason", "detail", "attempts", "stations", "retry_at_ms", "finished_at_ms")
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A notification as the inbox holds it."""
 
     id: str
     app: str
-    platform: str
+    platform: PlatformName
     notification_id: str
     type: str
     body: bytes
@@ -63,8 +63,7 @@ class Stored:
         return found if isinstance(found, str) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of a notification. `accepted` with a `retry_at_ms`: it is tried again then."""
 
     id: str
@@ -76,8 +75,7 @@ class Outcome:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """How far a notification is, as of the moment from which nobody else can work on it."""
 
     attempts: int
@@ -124,7 +122,7 @@ def claim(connection: Connection, ids: Iterable[str]) -> Callable[[], dict[str, 
     What another worker holds is passed over: whoever holds it finishes it, or the sweeper queues it again.
     """
     found = bulk.ask(connection, _CLAIMED, ids)
-    return lambda: {id_: Claimed(attempts, json.loads(stations)) for id_, attempts, stations in found}
+    return lambda: {id_: Claimed(attempts, from_json(stations)) for id_, attempts, stations in found}
 
 
 def said_before(connection: Connection, ids: Iterable[str]) -> Callable[[], dict[str, tuple[Entry, ...]]]:
@@ -149,7 +147,7 @@ def finish(connection: Connection, outcomes: Sequence[Outcome], *, now_ms: int) 
             outcome.reason,
             outcome.detail,
             outcome.attempts,
-            json.dumps(outcome.stations),
+            to_json(outcome.stations).decode(),
             outcome.retry_at_ms,
             None if outcome.status == "accepted" else now_ms,
         )
@@ -202,10 +200,10 @@ def reopen(connection: Connection, ids: Sequence[str], *, now_ms: int, retry_at_
 
 
 def _replayed(stations: str, after_ms: int) -> str:
-    return json.dumps({**json.loads(stations), REPLAYED: after_ms})
+    return to_json({**from_json(stations), REPLAYED: after_ms}).decode()
 
 
 def _stored(row: Iterable[Any]) -> Stored:
     id_, app, platform, notification_id, type_, body, headers, received_at_ms, attempts, stations = row
-    said, passed = json.loads(headers), json.loads(stations)
-    return Stored(id_, app, platform, notification_id, type_, body, said, received_at_ms, attempts, passed)
+    said = json.loads(headers) if headers != "{}" else {}  # most platforms say everything in the body
+    return Stored(id_, app, platform, notification_id, type_, body, said, received_at_ms, attempts, from_json(stations))
