@@ -9,10 +9,12 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from handlers import ids
+from schemas.base import PlatformName, trusted
 from schemas.entry import Entry, EntryKind, Said, Source, Subject
 
 _SAID = tuple(Said.model_fields)
 _what_is_said = attrgetter(*_SAID)
+_entry, _source = trusted(Entry), trusted(Source)
 
 
 class Origin(NamedTuple):
@@ -25,7 +27,7 @@ class Origin(NamedTuple):
     """
 
     app: str
-    platform: str
+    platform: PlatformName
     notification: str
     notification_id: str
     type: str
@@ -54,18 +56,16 @@ def revise(said: Sequence[Said], origin: Origin, held: Sequence[Entry] = ()) -> 
 
 def _tie(said: Iterable[Said], origin: Origin, revision: int) -> tuple[Entry, ...]:
     """Give each thing said its place. Revision 0 has the ids that it had before there were others."""
-    source = Source(notification=origin.notification, notification_id=origin.notification_id, type=origin.type)
+    source = _source(notification=origin.notification, notification_id=origin.notification_id, type=origin.type)
     later = (revision,) if revision else ()
     return tuple(
-        Entry.model_validate(
-            {
-                **dict(zip(_SAID, _what_is_said(one), strict=True)),
-                "id": ids.make("ent", origin.notification, position, *later),
-                "app": origin.app,
-                "platform": origin.platform,
-                "source": source,
-                "revision": revision,
-            }
+        _entry(
+            **dict(zip(_SAID, _what_is_said(one), strict=True)),
+            id=ids.make("ent", origin.notification, position, *later),
+            app=origin.app,
+            platform=origin.platform,
+            source=source,
+            revision=revision,
         )
         for position, one in enumerate(said)
     )

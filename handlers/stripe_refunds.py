@@ -6,10 +6,14 @@ from types import MappingProxyType
 from config.platforms import Stripe
 from handlers.stripe_purchases import charge_facts, charge_subject
 from handlers.stripe_words import Told, aliases_of, milliseconds, say
+from schemas.base import trusted
 from schemas.entry import EntryKind, RefundFacts, RefundScope, Subject
 from schemas.meaning import Ignored, Quarantined
 from schemas.platforms.stripe import Charge, Refund, SnapshotEvent
 from schemas.platforms.stripe_invoices import CreditNote
+
+# Of what a shape of `schemas/platforms/stripe.py` has proved.
+_subject, _facts = trusted(Subject), trusted(RefundFacts)
 
 # https://docs.stripe.com/api/refunds/object#refund_object-status. A refund may succeed and fail later, when
 # the customer's bank sends the money back: https://docs.stripe.com/refunds#failed-refunds.
@@ -33,7 +37,7 @@ def read_refund(event: SnapshotEvent, refund: Refund, _settings: Stripe) -> Told
     kind = REFUND_STATUS.get(refund.status)
     if kind is None:
         return Quarantined("unknown_refund_status", str(refund.status)[:80])
-    subject = Subject(purchase_id=refund.charge, aliases=aliases_of(payment_intent=refund.payment_intent))
+    subject = _subject(purchase_id=refund.charge, aliases=aliases_of(payment_intent=refund.payment_intent))
     return (say(event, kind, subject, refund=_refund_facts(refund)),)
 
 
@@ -70,7 +74,7 @@ def read_credit_note(event: SnapshotEvent, note: CreditNote, _settings: Stripe) 
 
 def _refund_facts(refund: Refund, scope: RefundScope = "unknown") -> RefundFacts:
     """Take a refund's fields into our words. The share is unknown here: the paid amount is the purchase's."""
-    return RefundFacts(
+    return _facts(
         platform_refund_id=refund.id,
         type="reversal" if refund.is_reversal else "refund",
         scope=scope,

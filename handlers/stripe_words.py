@@ -11,13 +11,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from config.platforms import Stripe
-from schemas.base import Foreign
-from schemas.entry import EntryKind, Said, Subject
+from schemas.base import Foreign, trusted
+from schemas.entry import EntryKind, PurchaseFacts, RefundFacts, Said, Subject
 from schemas.meaning import Ignored, Quarantined
 from schemas.platforms.stripe import SnapshotEvent
 
 Told = tuple[Said, ...] | Ignored | Quarantined
 Reader = Callable[[SnapshotEvent, Any, Stripe], Told]
+_NOTHING = PurchaseFacts()
+_said = trusted(Said)
 
 
 def parse(model: type[Foreign], value: Any) -> Any:
@@ -29,11 +31,26 @@ def parse(model: type[Foreign], value: Any) -> Any:
         return Quarantined("unexpected_shape", f"{'.'.join(map(str, first['loc']))}: {first['type']}")
 
 
-def say(event: SnapshotEvent, kind: EntryKind, subject: Subject, **more: Any) -> Said:
-    """Say one thing, at the event's time unless `more` knows a better one."""
-    environment = "production" if event.livemode else "sandbox"
-    occurred_at_ms = more.pop("occurred_at_ms", event.created_ms)
-    return Said(kind=kind, occurred_at_ms=occurred_at_ms, environment=environment, subject=subject, **more)
+def say(
+    event: SnapshotEvent,
+    kind: EntryKind,
+    subject: Subject,
+    *,
+    occurred_at_ms: int | None = None,
+    facts: PurchaseFacts = _NOTHING,
+    refund: RefundFacts | None = None,
+    reason: str | None = None,
+) -> Said:
+    """Say one thing, at the event's time unless a better one is known."""
+    return _said(
+        kind=kind,
+        occurred_at_ms=event.created_ms if occurred_at_ms is None else occurred_at_ms,
+        subject=subject,
+        environment="production" if event.livemode else "sandbox",
+        facts=facts,
+        refund=refund,
+        reason=reason,
+    )
 
 
 def aliases_of(**ids: str | None) -> tuple[str, ...]:
