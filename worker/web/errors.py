@@ -7,6 +7,7 @@ never retries a 4xx and Apple may not, so what may pass by itself is 503 with Re
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 import structlog
@@ -167,13 +168,19 @@ def _from_the_router(error: web.HTTPException) -> Refusal:
 
 def answer(refusal: Refusal) -> web.Response:
     """Write a refusal down as JSON."""
-    detail = ErrorDetail(type=refusal.type, code=refusal.code, message=refusal.message, param=refusal.param)
     return web.Response(
-        body=json.dumps({"error": detail.model_dump() | dict(refusal.more)}, separators=(",", ":")).encode(),
+        body=_written(refusal.type, refusal.code, refusal.message, refusal.param, tuple(refusal.more.items())),
         status=refusal.status,
         headers=refusal.headers,
         content_type="application/json",
     )
+
+
+@lru_cache(maxsize=256)
+def _written(kind: ErrorType, code: str, message: str, param: str | None, more: tuple[tuple[str, str], ...]) -> bytes:
+    """Write down once what is said of many: in a storm most are refused, and for the same reason."""
+    detail = ErrorDetail(type=kind, code=code, message=message, param=param)
+    return json.dumps({"error": detail.model_dump() | dict(more)}, separators=(",", ":")).encode()
 
 
 @web.middleware

@@ -6,6 +6,7 @@ has what is looked at, and why. Make one per event loop.
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import ceil
 from time import perf_counter
 from typing import Final
@@ -19,7 +20,7 @@ from worker.flow import Flow
 from worker.inbox import BATCH_MAX
 from worker.metrics import SHED
 from worker.web.body import BODY_BYTES_MAX
-from worker.web.errors import Refused, try_again
+from worker.web.errors import Refusal, Refused, try_again
 
 LARGE_BYTES: Final = 64 * 1024
 """No platform is known to send more. What is larger shares half of the memory: it takes none from the others."""
@@ -149,5 +150,10 @@ def announced(request: web.BaseRequest) -> int:
 
 
 def _refused(reason: str, seconds: float) -> Refused:
-    after_seconds = min(RETRY_SECONDS_MAX, max(1, ceil(seconds)))
-    return Refused(try_again(reason, "More comes than can be taken. Nothing was stored.", after_seconds=after_seconds))
+    return Refused(_refusal(reason, min(RETRY_SECONDS_MAX, max(1, ceil(seconds)))))
+
+
+@lru_cache(maxsize=len(SHED) * RETRY_SECONDS_MAX)
+def _refusal(reason: str, after_seconds: int) -> Refusal:
+    """Make each refusal once: in a storm it is what most of the time goes into."""
+    return try_again(reason, "More comes than can be taken. Nothing was stored.", after_seconds=after_seconds)
