@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SETTINGS := PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test test-fast test-long test-crash test-namespaces fuzz bench lint types contracts \
+.PHONY: help install run demo test test-fast test-long test-crash test-overload test-namespaces fuzz bench lint types contracts \
   format cover cover-core events lock audit sbom image clean
 
 help: ## Show this list
@@ -49,8 +49,11 @@ test-long: $(VENV)/.development ## Try every law with 20,000 examples and soak w
 LONG_SECONDS ?= 21600
 
 test-crash: $(VENV)/.development ## Do every fault to a running service, on both databases: about ten minutes
-	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -v -m "crash and not soak" -o timeout=600 --durations=20 \
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -v -m "crash and not soak and not overload" -o timeout=600 --durations=20 \
 	  -o console_output_style=count
+
+test-overload: $(VENV)/.development ## Send ten times what can be borne for a minute, and drain a million: about an hour
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -v -s -m overload
 
 test-namespaces: $(VENV)/.development ## Cut off hosts with addresses of their own, as root: a minute or two
 	CLAWBACK_TEST_NAMESPACES=1 $(BIN)/python -m pytest -v -m namespaces tests/namespaces

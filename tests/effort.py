@@ -26,6 +26,9 @@ class Effort(NamedTuple):
         soak_seconds: after which the soak test is stuck.
         faults: whether every fault is tried everywhere (tests/crash), or each where it says most.
         away_seconds: how long what is unreachable stays so.
+        backlog: notifications that are drained at once (tests/overload).
+        backlog_seconds: after which that is stuck.
+        storm_seconds: how long more is sent than can be borne.
     """
 
     examples: int
@@ -38,6 +41,9 @@ class Effort(NamedTuple):
     soak_seconds: int
     faults: bool = False
     away_seconds: float = 3.0
+    backlog: int = 4_000
+    backlog_seconds: int = 120
+    storm_seconds: float = 4.0
 
 
 EFFORTS: Final = {
@@ -56,6 +62,9 @@ EFFORTS: Final = {
         soak_seconds=3_600,
         faults=True,
         away_seconds=30.0,
+        backlog=1_000_000,
+        backlog_seconds=14_400,
+        storm_seconds=60.0,
     ),
 }
 PROFILE: Final = os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "home")

@@ -1,0 +1,1 @@
+"""More than it can bear, done to a running service."""
