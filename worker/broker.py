@@ -32,6 +32,7 @@ from dramatiq.common import q_name
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import AsyncIO, Retries, TimeLimit
 from redis.backoff import NoBackoff
+from redis.commands.core import Script
 from redis.exceptions import NoScriptError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
@@ -53,6 +54,14 @@ WAKE_TOKENS = 16
 FETCH_AT = 8
 """Where Dramatiq says to its script how many messages it wants: `dispatch.lua`, behind what all commands have."""
 WAKE_TTL_SECONDS = 5
+WAKE = f"""
+if KEYS[2] then
+    redis.pcall("rpush", KEYS[2], "")
+    redis.pcall("ltrim", KEYS[2], -{WAKE_TOKENS}, -1)
+    redis.pcall("expire", KEYS[2], {WAKE_TTL_SECONDS})
+end
+"""
+"""What goes before Dramatiq's script. `pcall`: without a wake-up, the next poll finds the message."""
 HEARTBEAT_TIMEOUT_MS = 15_000
 """A consumer silent for so long is dead and its messages go to others. Dramatiq's default of a minute, with its
 maintenance on one command in 1,000, brought back none of three messages within 460 s on an idle system."""
@@ -167,12 +176,12 @@ class _FastAsyncIO(AsyncIO):
 class _WakingScript:
     """Dramatiq's one script for everything, which also wakes a consumer where it puts a message that is ready now.
 
-    Both go out together, the message first: one round trip, and whoever is woken finds the message. In the same way a
+    Both are one command, after which the server looks who waits: whoever is woken finds the message. In the same way a
     consumer that took all there was asks to be woken and for what there is then: the server answers both at once.
     """
 
-    def __init__(self, script: Any, namespace: str) -> None:
-        self._script = script
+    def __init__(self, script: Script, namespace: str) -> None:
+        self._script = script.registered_client.register_script(WAKE.encode() + script.script)
         self._namespace = namespace
         self._emptied: set[str] = set()
 
@@ -180,25 +189,10 @@ class _WakingScript:
         command, _, queue_name = args[:3]
         if queue_name == q_name(queue_name):  # delayed messages have their own times
             if command == "enqueue":
-                return self._enqueue(queue_name, args, keys)
-            if command == "fetch":
+                keys = [*keys, wake_key(self._namespace, queue_name)]
+            elif command == "fetch":
                 return self._fetch(queue_name, args, keys)
         return self._script(args=args, keys=keys)
-
-    def _enqueue(self, queue_name: str, args: Sequence[Any], keys: Sequence[Any]) -> Any:
-        try:
-            return self._put(queue_name, args, keys)
-        except NoScriptError:  # the server was started again, or is another one
-            self._script.registered_client.script_load(self._script.script)
-            return self._put(queue_name, args, keys)
-
-    def _put(self, queue_name: str, args: Sequence[Any], keys: Sequence[Any]) -> Any:
-        wake = wake_key(self._namespace, queue_name)
-        with self._script.registered_client.pipeline(transaction=False) as pipe:
-            pipe.evalsha(self._script.sha, len(keys), *keys, *args)
-            pipe.rpush(wake, "").ltrim(wake, -WAKE_TOKENS, -1).expire(wake, WAKE_TTL_SECONDS)
-            put, *_ = pipe.execute(raise_on_error=False)  # without a wake-up, the next poll finds the message
-        return _raised(put)
 
     def _fetch(self, queue_name: str, args: Sequence[Any], keys: Sequence[Any]) -> Any:
         """Fetch; where the last time brought fewer than asked for, there is nothing until somebody wakes."""
