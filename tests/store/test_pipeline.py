@@ -98,3 +98,19 @@ def test_a_connection_that_ends_in_the_middle(store: Store):
     with pytest.raises(StoreUnavailable):
         _lose(store)
     assert [] == _stored(store)
+
+
+def test_nobody_waits_for_a_transaction_to_begin(store: Store, tmp_path):
+    """A transaction is waited for where its answers are read and at its end, and for its beginning never."""
+    with store.look() as connection:  # the connection that is used next, too
+        server = connection.connection.driver_connection.pgconn
+    with (tmp_path / "said").open("w+") as said:
+        server.trace(said.fileno())
+        with store.write() as connection:
+            bulk.insert(connection, t.customers, CUSTOMER, [("acme", "ann", 1)])
+        server.untrace()
+        said.seek(0)
+        waits = [line for line in said if "\tSync" in line]
+
+    assert 1 == len(waits)
+    assert [("ann", 1)] == _stored(store)

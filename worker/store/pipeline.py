@@ -62,15 +62,17 @@ class Answer:
 def opened(connection: Connection) -> Iterator[None]:
     """Have what is sent in here wait for no answer, where libpq can do that (14 and newer).
 
-    The commit goes out with what was sent last: for the answers to both is waited at the end, once.
+    The transaction begins with what is sent first, and the commit goes out with what was sent last: for the answers to
+    both is waited at the end, once.
     """
     driver: Any = connection.connection.driver_connection
     if driver.autocommit or not psycopg.Pipeline.is_supported():
         yield
         return
-    with _translation(connection), driver.pipeline() as pipeline:
+    with _translation(connection), _begun_by_us(connection, driver), driver.pipeline() as pipeline:
         _OPEN[driver] = pipeline
         try:
+            psycopg.Cursor(driver).execute(_begin(driver))
             yield
             psycopg.Cursor(driver).execute("COMMIT")
         except BaseException:
@@ -80,6 +82,28 @@ def opened(connection: Connection) -> Iterator[None]:
             raise
         finally:
             del _OPEN[driver]
+
+
+@contextmanager
+def _begun_by_us(connection: Connection, driver: Any) -> Iterator[None]:
+    """Keep the driver from beginning a transaction by itself: it waits for the answer to that, pipeline or not.
+
+    https://github.com/psycopg/psycopg/blob/3.3.9/psycopg/psycopg/_connection_base.py, `_start_query`.
+    """
+    driver.autocommit = True
+    try:
+        yield
+    finally:
+        try:
+            driver.rollback()  # says nothing where all is committed
+            driver.autocommit = False
+        except psycopg.Error:  # it died, or was interrupted: nobody may have it again
+            connection.invalidate()
+
+
+def _begin(driver: Any) -> str:
+    level, only = driver.isolation_level, " READ ONLY" if driver.read_only else ""
+    return f"BEGIN ISOLATION LEVEL {level.name.replace('_', ' ')}{only}"
 
 
 def send(connection: Connection, text: str, values: Sequence[Any]) -> Answer:
