@@ -21,7 +21,7 @@ Keys of Dramatiq, only ever read here and only to count (legend: dramatiq/broker
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import redis
@@ -181,7 +181,8 @@ class _WakingScript:
     """
 
     def __init__(self, script: Script, namespace: str) -> None:
-        self._script = script.registered_client.register_script(WAKE.encode() + script.script)
+        text = cast("bytes", script.script)  # encoded by its client, whatever it was
+        self._script = script.registered_client.register_script(WAKE.encode() + text)
         self._namespace = namespace
         self._emptied: set[str] = set()
 
