@@ -5,6 +5,7 @@ Real: PostgreSQL and its driver, connections that it ends. Double: nothing.
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import exc, func, select
@@ -103,7 +104,8 @@ def test_a_connection_that_ends_in_the_middle(store: Store):
 def test_nobody_waits_for_a_transaction_to_begin(store: Store, tmp_path):
     """A transaction is waited for where its answers are read and at its end, and for its beginning never."""
     with store.look() as connection:  # the connection that is used next, too
-        server = connection.connection.driver_connection.pgconn
+        driver: Any = connection.connection.driver_connection
+    server = driver.pgconn
     with (tmp_path / "said").open("w+") as said:
         server.trace(said.fileno())
         with store.write() as connection:
