@@ -18,6 +18,7 @@ from config.platforms import Amazon, Apple, Google
 from handlers.errors import Unauthentic
 from handlers.platform import Platform
 from schemas.received import Key, Keys, KeyWanted, Received
+from worker.abreast import Abreast
 from worker.fetch import Fetch, Fetched, FetchFailed, HttpFetch, may_fetch
 from worker.key_formats import KeyFormatError, read_certificate, read_certificates, read_key_set
 
@@ -83,6 +84,7 @@ class Trust:
     def __init__(
         self, apps: Mapping[str, Trusting], fetch: Fetch, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        self._abreast = Abreast()
         self._rings: dict[tuple[str, str], Ring] = {}
         shared: dict[str, KeySet] = {}
         for (name, platform), keys in load(apps).items():
@@ -100,7 +102,9 @@ class Trust:
             TrustUnavailable: the key could not be fetched.
         """
         ring = self._rings.get((received.app, platform.name), NOTHING)
-        answer = platform.verify(received, settings=settings, keys=ring.keys, now=now)
+        answer = await self._abreast.result(
+            lambda: platform.verify(received, settings=settings, keys=ring.keys, now=now)
+        )
         if isinstance(answer, KeyWanted):
             keys = await ring.obtain(answer)
             answer = platform.verify(received, settings=settings, keys=keys, now=now)

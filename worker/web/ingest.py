@@ -4,7 +4,8 @@ Whatever becomes of a POST, it leaves one line in the log and one count, and nei
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ from handlers.platform import Platform
 from handlers.platforms import PLATFORMS
 from schemas.base import Noun
 from schemas.received import Identity, Received
+from worker.abreast import Abreast
 from worker.flow import Flow
 from worker.inbox import Accepted, Arrival
 from worker.metrics import UNKNOWN, child
@@ -102,6 +104,7 @@ class Door:
     tally: Tally
     follower: Follower
     gate: Gate
+    abreast: Abreast = field(default_factory=Abreast)
 
     def endpoint(self, method: str, platform: str, app: str) -> Endpoint:
         """Find who receives here, or refuse."""
@@ -176,7 +179,7 @@ async def webhook(request: web.Request, _: object = None) -> web.Response:
 
 async def serve(door: Door, request: web.BaseRequest, platform: str, app: str) -> web.Response:
     """Receive, answer, and leave one line and one count."""
-    record = Record(door.runtime, door.tally, platform, app, perf_counter())
+    record = Record(door, platform, app, perf_counter())
     try:
         identity, accepted = await receive(door, request, platform, app)
     except Exception as error:  # noqa: BLE001 - the one place where it ends
@@ -197,7 +200,8 @@ def _refuse(request: web.BaseRequest, error: Exception, record: "Record") -> web
         event, more = "ingest.failed", {"reason": refusal.code, **blame(error)}
     record.write(event, refusal.status, OUTCOMES.get(refusal.status, "malformed"), **more)
     if refusal.code in REASONS:
-        record.tally.count(child(record.runtime.metrics.shed, record.platform, record.app, refusal.code))
+        door = record.door
+        door.tally.count(child(door.runtime.metrics.shed, record.platform, record.app, refusal.code))
     response = answer(refusal)
     if not request.content.is_eof():
         response.force_close()
@@ -208,20 +212,20 @@ def _refuse(request: web.BaseRequest, error: Exception, record: "Record") -> web
 class Record:
     """What one POST leaves behind. Names that nobody configured stay out of it."""
 
-    runtime: Runtime
-    tally: Tally
+    door: Door
     platform: str
     app: str
     began: float
 
     def write(self, event: str, status: int, outcome: str, **more: Any) -> None:
-        """Write the one line and the one count."""
+        """Count it, and have the one line written together with those of others of this turn."""
+        runtime = self.door.runtime
         platform = self.platform if self.platform in PLATFORMS else UNKNOWN
-        app = self.app if self.app in self.runtime.settings.apps else UNKNOWN
-        self.tally.count(child(self.runtime.metrics.notifications, platform, app, outcome))
+        app = self.app if self.app in runtime.settings.apps else UNKNOWN
+        self.door.tally.count(child(runtime.metrics.notifications, platform, app, outcome))
         ms = round((perf_counter() - self.began) * 1000, 3)
-        log_it = getattr(log, _WRITE[event])
-        log_it(event, platform=platform, app=app, outcome=outcome, status=status, ms=ms, **more)
+        said = {"platform": platform, "app": app, "outcome": outcome, "status": status, "ms": ms}
+        self.door.abreast.later(partial(getattr(log, _WRITE[event]), event, **said, **more))
 
 
 class Headers(Mapping[str, str]):
