@@ -27,9 +27,11 @@ class Flow:
     def of(self, rows: int) -> Iterator[None]:
         """Time one commit."""
         self._under_way, self._began = rows, time.monotonic()
-        yield
+        try:
+            yield
+        finally:
+            self._under_way = 0
         seconds = time.monotonic() - self._began
-        self._under_way = 0
         self.rows += (rows - self.rows) * RECENT_PART
         self._seconds += (seconds - self._seconds) * RECENT_PART
 

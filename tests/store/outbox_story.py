@@ -74,7 +74,7 @@ def announce(store: Store, told: Sequence[Event], *, now: float = NOW) -> list[s
     """Commit events with their deliveries, as processing does, and give the deliveries that may begin."""
     now_ms = int(now * 1000)
     with store.write() as connection:
-        connection.execute(events.insert(), [_row(one, now_ms) for one in told])
+        connection.execute(events.insert(), [row_of(one, now_ms) for one in told])
         return enqueue(connection, told, now_ms)
 
 
@@ -90,7 +90,8 @@ def delivery_rows(store: Store) -> dict[str, Any]:
         return {row.event_id: row for row in connection.execute(select(deliveries))}
 
 
-def _row(one: Event, now_ms: int) -> dict[str, Any]:
+def row_of(one: Event, now_ms: int) -> dict[str, Any]:
+    """Give an event as the feed keeps it."""
     return {
         "id": one.id,
         "app": one.app,

@@ -4,13 +4,12 @@ Real: SQLite and PostgreSQL, migrated. No double.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
 from schemas.resources import Event
-from tests.store.outbox_story import NOW_MS, announce, delivery_rows, event, new_store, subscribe, subscriber
+from tests.store.outbox_story import NOW_MS, announce, delivery_rows, event, new_store, row_of, subscribe, subscriber
 from worker.store import listening, outbox
 from worker.store.engine import Store
 from worker.store.listening import Listener, Queued
@@ -58,27 +57,12 @@ def test_a_claim_it_is_born_with_says_what_one_that_is_taken_says(store):
     subscribe(store, subscriber(order="none"))
     (born,) = decide(store, [event(1)]).claims
     with store.write() as connection:
-        connection.execute(events.insert(), [_stored(event(1))])
+        connection.execute(events.insert(), [row_of(event(1), NOW_MS)])
         connection.execute(update(deliveries).values(claimed_until_ms=0))
 
     (taken,) = claim(store, [born.id]).claims
 
     assert taken == born
-
-
-def _stored(told: Event) -> dict[str, Any]:
-    """Give an event as the feed keeps it."""
-    return {
-        "id": told.id,
-        "app": told.app,
-        "environment": told.environment,
-        "type": told.type,
-        "user_id": told.customer.user_id if told.customer else None,
-        "sequence": told.sequence,
-        "notification": None,
-        "timestamp_ms": NOW_MS,
-        "document": told.model_dump_json(),
-    }
 
 
 def test_only_the_first_of_a_customer_is_born_claimed(store):
