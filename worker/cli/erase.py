@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from worker.cli.common import installation_options, json_option, load_settings, print_json
-from worker.demo.place import or_the_demos
+from worker.cli.common import installation_options, json_option, print_json
+from worker.cli.opened import opened
 
 if TYPE_CHECKING:
     from worker.erase import Erased, Person
@@ -48,23 +48,15 @@ def command(
     USER is the app's own id. It cannot be undone. Beside running workers; interrupted, it goes on when it is begun
     again. Exit code 1 if something of the person may be left: the output says what, and what to do.
     """
-    from worker import bootstrap
-    from worker.start import refuse_pending_migration
-
-    settings = load_settings(or_the_demos(config, data_dir), data_dir)
-    if app is not None and app not in settings.apps:
-        raise click.BadParameter(f"no app {app!r} is configured", param_hint="--app")
-    refuse_pending_migration(settings)
-    runtime = bootstrap.build(settings)
-    try:
+    with opened(config, data_dir) as runtime:
+        if app is not None and app not in runtime.settings.apps:
+            raise click.BadParameter(f"no app {app!r} is configured", param_hint="--app")
         person = _find(runtime, user, app, quiet=as_json)
         if dry_run:
             return _say_found(person, as_json=as_json)
         if not yes:
             click.confirm(f"Erase {len(person.lineages)} lineages' holder for good?", abort=True, err=True)
         return _say_done(_erase(runtime, person, rewrite=rewrite, quiet=as_json), as_json=as_json)
-    finally:
-        bootstrap.close(runtime)
 
 
 def _find(runtime: "Runtime", user: str, app: str | None, *, quiet: bool) -> "Person":

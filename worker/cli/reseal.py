@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
-from worker.cli.common import Failure, installation_options, json_option, load_settings, print_json
-from worker.demo.place import or_the_demos
+from worker.cli.common import Failure, installation_options, json_option, print_json
+from worker.cli.opened import opened
 
 
 @click.command("reseal")
@@ -22,17 +22,13 @@ def command(config: Path | None, data_dir: Path, *, dry_run: bool, as_json: bool
     from rich.console import Console
     from rich.progress import Progress
 
-    from worker import bootstrap
     from worker.deeds import of_the_command_line
     from worker.reseal import Resealed, reseal
     from worker.sealing import NoEncryptionKey
-    from worker.start import refuse_pending_migration
     from worker.store.seals import count_notifications
 
-    settings = load_settings(or_the_demos(config, data_dir), data_dir)
-    refuse_pending_migration(settings)
-    runtime, done = bootstrap.build(settings), Resealed()
-    try:
+    done = Resealed()
+    with opened(config, data_dir) as runtime:
         with runtime.store.read() as connection:
             total = count_notifications(connection)
         if not dry_run:
@@ -40,12 +36,11 @@ def command(config: Path | None, data_dir: Path, *, dry_run: bool, as_json: bool
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=as_json or not console.is_terminal) as progress:
             task = progress.add_task("Sealing", total=total)
-            for done in reseal(runtime, dry_run=dry_run):
-                progress.update(task, completed=done.looked)
-    except NoEncryptionKey as error:
-        raise Failure(str(error)) from None
-    finally:
-        bootstrap.close(runtime)
+            try:
+                for done in reseal(runtime, dry_run=dry_run):
+                    progress.update(task, completed=done.looked)
+            except NoEncryptionKey as error:
+                raise Failure(str(error)) from None
     if as_json:
         print_json({**asdict(done), "dry_run": dry_run})
     else:
