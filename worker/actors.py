@@ -22,6 +22,7 @@ from worker.runtime import Queue, Runtime
 from worker.store.engine import StoreUnavailable
 from worker.store.listening import Listener
 from worker.store.outbox import Claim
+from worker.sweeper import NEW_ROUND, Round, prune
 
 log = structlog.get_logger()
 
@@ -64,12 +65,23 @@ def declare(broker: Broker, runtime: Runtime) -> None:
     async def deliver_ids(ids: Collection[str]) -> None:
         await telling.deliver(ids)
 
+    def prune_batch(so_far: Round = NEW_ROUND) -> None:
+        try:
+            further = prune(runtime, so_far)
+        except StoreUnavailable as error:
+            log.warning("prune.store_unavailable", error=str(error))
+        else:
+            if further:
+                broker.get_actor("prune").send(further)
+
     table = (
         # Retries: for mistakes of ours that may pass, few and soon.
         Row("process", process_ids, NOTIFICATIONS, priority=0, time_limit_ms=60_000, max_retries=3),
         # Only lines deliveries up, so it never holds a thread for a slow subscriber. First, as it is over in a moment:
         # behind `process` it would wait until a whole storm of notifications is worked off.
         Row("deliver", deliver_ids, DELIVERIES, priority=-10, time_limit_ms=60_000, max_retries=3),
+        # Whoever sweeps does as much every hour. A batch is a message: after each, whatever else waits comes first.
+        Row("prune", prune_batch, NOTIFICATIONS, priority=10, time_limit_ms=60_000, max_retries=3),
     )
     for row in table:
         make = dramatiq.actor(

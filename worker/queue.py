@@ -1,7 +1,7 @@
 """Put hints on the queue: ids of rows that are worth a look."""
 
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import redis
 from dramatiq import Message
@@ -36,19 +36,26 @@ class BrokerQueue:
         """Hint at deliveries to attempt, with their subscribers where they are known. Raises `QueueUnavailable`."""
         self._put("deliver", DELIVERIES, ids)
 
+    def put_pruning(self) -> None:
+        """Ask a worker to forget what is older than it is to be kept. Raises `QueueUnavailable`."""
+        self._send([Message(NOTIFICATIONS, "prune", args=(), kwargs={}, options={})])
+
     def close(self) -> None:
         """Give every connection back."""
         self.broker.close()
 
     def _put(self, actor: str, queue: str, ids: Collection[str]) -> None:
         each = list(ids)
+        chunks = (each[start : start + IDS_PER_MESSAGE_MAX] for start in range(0, len(each), IDS_PER_MESSAGE_MAX))
+        said = ({id_: ids[id_] for id_ in chunk} if isinstance(ids, Mapping) else chunk for chunk in chunks)
+        self._send(Message(queue, actor, args=(one,), kwargs={}, options={}) for one in said)
+
+    def _send(self, messages: Iterable[Message[None]]) -> None:
         if time.monotonic() < self._silent_until:
             raise QueueUnavailable("silent")
         try:
-            for start in range(0, len(each), IDS_PER_MESSAGE_MAX):
-                chunk = each[start : start + IDS_PER_MESSAGE_MAX]
-                said = {id_: ids[id_] for id_ in chunk} if isinstance(ids, Mapping) else chunk
-                self.broker.enqueue(Message(queue, actor, args=(said,), kwargs={}, options={}))
+            for message in messages:
+                self.broker.enqueue(message)
         except redis.TimeoutError as error:
             self._silent_until = time.monotonic() + SILENT_SECONDS
             raise QueueUnavailable("silent") from error

@@ -7,10 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from config.settings import Settings
 from tests.cli.installation import Installation
+from tests.services import on_valkey, valkey
 from tests.store.outbox_story import enqueue, event
 from tests.worker.desk import desk
+from worker.broker import make_broker, queue_depths
 from worker.store import feed, tables
+
+__all__ = ["on_valkey", "valkey"]
 
 DAY_MS = 86_400_000
 
@@ -42,6 +47,21 @@ def test_everything_goes_that_is_older_than_it_is_kept(installed: Installation):
     assert (0, "1201 events, 0 deliveries, 1 notifications, 0 answers gone.\n") == (done.returncode, done.stdout)
     assert {"ntf_dead", "ntf_new"} == installed.statuses().keys()
     assert 1 == len(installed.at.rows(tables.events))
+
+
+def test_a_worker_is_asked(installed: Installation, on_valkey: Settings):
+    """Whoever does not want to wait has a worker do it, which is on record; one without a broker hears so."""
+    where = {"CLAWBACK_BROKER__URL": on_valkey.broker.url, "CLAWBACK_BROKER__NAMESPACE": on_valkey.broker.namespace}
+    asked = installed("prune", "--by-worker", "--json", environment=where)
+    nobody = installed("prune", "--by-worker", environment={"CLAWBACK_BROKER__URL": "redis://127.0.0.1:1"})
+    both = installed("prune", "--by-worker", "--dry-run")
+
+    broker = make_broker(on_valkey)
+    notifications, _ = queue_depths(broker, time.time())
+    broker.close()
+    assert ({"asked": True}, 1) == (json.loads(asked.stdout), notifications.messages["ready"])
+    assert {"store.prune"} == {row["action"] for row in installed.at.rows(tables.audit)}
+    assert [(1, 1), (2, 1)] == [(one.returncode, len(one.stderr.splitlines())) for one in (nobody, both)]
 
 
 def test_what_is_kept_for_ever_is_named(installed: Installation):

@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from dramatiq import Worker
 from sqlalchemy import event as watch
+from sqlalchemy import func, select
 
 from tests.e2e.running import until
 from tests.services import on_valkey, valkey
@@ -26,11 +27,13 @@ from worker.broker import make_broker, queue_depths
 from worker.gather import Gather
 from worker.queue import BrokerQueue
 from worker.runtime import Runtime
-from worker.store import listening, outbox
+from worker.store import feed, listening, outbox
 from worker.store.listening import Listener
+from worker.store.tables import events
 
 __all__ = ["on_valkey", "valkey"]
 
+DAY_MS = 86_400_000
 STORM = 300
 """So many notifications keep a single thread busy for seconds."""
 
@@ -107,6 +110,31 @@ async def test_hints_with_and_without_subscribers_are_understood(on_valkey, tmp_
     runtime.store.close()
 
     assert [event(1).id] == backend.ids
+
+
+async def test_a_worker_that_is_asked_forgets_all_that_is_old(on_valkey, tmp_path):
+    """A batch is a message and asks for the next one, until nothing is left that is older than it is kept."""
+    plain = new_runtime(tmp_path, Clock())
+    keeps = plain.settings.store.model_copy(update={"keep_events_days": 60})
+    runtime = replace(plain, settings=plain.settings.model_copy(update={"store": keeps}))
+    now_ms = int(runtime.clock() * 1000)
+    with runtime.store.write() as connection:
+        feed.append(connection, [event(number) for number in range(1, 1_203)], now_ms=now_ms - 99 * DAY_MS)
+        feed.append(connection, [event(1_203)], now_ms=now_ms)
+    broker = make_broker(on_valkey, consumes=True)
+    declare(broker, runtime)
+    BrokerQueue(broker).put_pruning()
+    worker = Worker(broker, worker_threads=1)
+    worker.start()
+
+    def left() -> int:
+        with runtime.store.read() as connection:
+            return int(connection.execute(select(func.count()).select_from(events)).scalar_one())
+
+    assert await until(lambda: left() == 1)
+    await asyncio.to_thread(worker.stop, 5_000)
+    broker.close()
+    runtime.store.close()
 
 
 async def test_a_storm_of_notifications_starves_no_subscriber(on_valkey, tmp_path):

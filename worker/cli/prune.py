@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,18 +25,26 @@ ASK_AGAIN_SECONDS = 0.2
 
 @click.command("prune")
 @click.option("--dry-run", is_flag=True, help="Only say how much it would be.")
+@click.option("--by-worker", is_flag=True, help="Have a worker do it, and do not wait for that.")
 @installation_options
 @json_option
-def command(config: Path | None, data_dir: Path, *, dry_run: bool, as_json: bool) -> None:
+def command(config: Path | None, data_dir: Path, *, dry_run: bool, by_worker: bool, as_json: bool) -> None:
     """Forget what is older than [store] keep_… say, now and all of it.
 
     Workers do the same every hour, a batch at a time; this is for whoever shortened what is kept, or runs no worker.
     Entries, purchases, refunds and entitlements are never forgotten, nor is what is not finished.
     """
+    if dry_run and by_worker:
+        raise click.UsageError("--dry-run counts here and now: leave one of --dry-run and --by-worker out")
     with opened(config, data_dir) as runtime:
-        done = _count(runtime) if dry_run else _prune(runtime)
-        kept = runtime.settings.store
-    pruned = {kind: done[kind] for kind in KINDS}
+        if by_worker:
+            _ask_worker(runtime, as_json=as_json)
+        else:
+            _say(runtime, _count(runtime) if dry_run else _prune(runtime), dry_run=dry_run, as_json=as_json)
+
+
+def _say(runtime: "Runtime", done: Counter[str], *, dry_run: bool, as_json: bool) -> None:
+    pruned, kept = {kind: done[kind] for kind in KINDS}, runtime.settings.store
     if as_json:
         print_json({**pruned, "dry_run": dry_run})
         return
@@ -46,6 +55,20 @@ def command(config: Path | None, data_dir: Path, *, dry_run: bool, as_json: bool
     if for_ever:
         keys = ", ".join(f"keep_{kind}_days" for kind in for_ever)
         click.echo(f"Kept as long as the configuration does not say otherwise ([store] {keys}): {', '.join(for_ever)}.")
+
+
+def _ask_worker(runtime: "Runtime", *, as_json: bool) -> None:
+    from worker.broker import make_broker
+    from worker.deeds import of_the_command_line
+    from worker.queue import BrokerQueue
+
+    runtime.store.change(of_the_command_line("store.prune", runtime.clock).note)
+    with closing(BrokerQueue(make_broker(runtime.settings))) as queue:
+        queue.put_pruning()
+    if as_json:
+        print_json({"asked": True})
+    else:
+        click.echo("A worker was asked to. Its log says how much goes: sweep.pruned.")
 
 
 def _count(runtime: "Runtime") -> Counter[str]:
