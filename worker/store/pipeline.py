@@ -129,8 +129,9 @@ def _translation(connection: Connection) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        dead = connection.connection.driver_connection.closed  # type: ignore[union-attr]  # it is there until then
-        if dead:
+        driver: Any = None if connection.invalidated else connection.connection.driver_connection
+        dead = driver is None or driver.closed
+        if driver is not None and dead:
             connection.invalidate(error)
         raise DBAPIError.instance(
             None,
