@@ -7,7 +7,7 @@ import logging
 import pytest
 import structlog
 
-from config.logs import NEVER_LOGGED, configure_logs
+from config.logs import NEVER_LOGGED, configure_logs, together
 from tests.config.test_lines import Disk
 
 
@@ -37,6 +37,20 @@ def test_line_is_json_that_begins_with_what_happened(stream):
     (line,) = lines(stream)
     assert ["time", "level", "event", "app", "milliseconds"] == list(line)
     assert ("info", "ingest.accepted", "acme", 3) == tuple(line[key] for key in list(line)[1:])
+
+
+def test_what_is_said_together_waits_until_all_of_it_is_said(stream):
+    """News within are written at the end, in their order; where logs are not ours, it changes nothing."""
+    log = structlog.get_logger()
+    with together():
+        log.info("process.decided", notification="ntf_1")
+        log.info("process.decided", notification="ntf_2")
+        assert not stream.getvalue()
+
+    assert ["ntf_1", "ntf_2"] == [line["notification"] for line in lines(stream)]
+    structlog.reset_defaults()
+    with together():
+        pass
 
 
 @pytest.mark.parametrize("name", sorted(NEVER_LOGGED))
