@@ -23,7 +23,8 @@ from tests.clusters import free_port
 from tests.crash.burst import assert_each_took_effect_once, pour, sign_burst, tell_all
 from tests.crash.sentinels import serving
 from tests.e2e.running import Installation, Service, _environment, client, end, install, until
-from tests.house.manifests import Role, configuration, roles
+from tests.house.manifests import SECRETS, Role, configuration, roles
+from worker.keyfile import KEY_FILE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -87,6 +88,8 @@ def pick(kind: str, verb: str) -> Role:
 def configured(tmp_path: Path, kind: str, urls: Mapping[str, str]) -> Installation:
     """Make a house of the demo's trust, with the ConfigMap's own sections in it where there is one."""
     installation = install(tmp_path / "house", environment=dict(urls))
+    # Containers have the key from their environment; whoever looks into what they sealed, from here.
+    (installation.home / KEY_FILE).write_text(SECRETS["encryption-keys"])
     if kind == "kubernetes":
         server = load(configuration(tmp_path), {}).server
         ports = {"SERVER__HOST": server.host, "SERVER__ADMIN_PORT": str(free_port())}
