@@ -218,14 +218,18 @@ class Record:
     began: float
 
     def write(self, event: str, status: int, outcome: str, **more: Any) -> None:
-        """Count it, and have the one line written together with those of others of this turn."""
+        """Count it, and write the one line: what is refused at once, and news together with those of this turn."""
         runtime = self.door.runtime
         platform = self.platform if self.platform in PLATFORMS else UNKNOWN
         app = self.app if self.app in runtime.settings.apps else UNKNOWN
         self.door.tally.count(child(runtime.metrics.notifications, platform, app, outcome))
         ms = round((perf_counter() - self.began) * 1000, 3)
         said = {"platform": platform, "app": app, "outcome": outcome, "status": status, "ms": ms}
-        self.door.abreast.later(partial(getattr(log, _WRITE[event]), event, **said, **more))
+        write = partial(getattr(log, _WRITE[event]), event, **said, **more)
+        if event == "ingest.accepted":
+            self.door.abreast.later(write)
+        else:
+            write()
 
 
 class Headers(Mapping[str, str]):
