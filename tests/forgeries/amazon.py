@@ -165,7 +165,7 @@ FORGERIES: Mapping[str, Forgery] = {
         signature_in_line_breaks=_signature_in_line_breaks,
         signature_in_cyrillic=_shown(Signature="\u0410\u0410\u0410\u0410"),
     ),
-    **refused(503, "timestamp_in_the_future", from_the_future=_simulated("from_the_future")),
+    **refused(503, "timestamp_in_the_future", from_the_future=_signed(Timestamp=_IN_AN_HOUR)),
     **refused(401, "signature_mismatch", moved_into_the_future=_shown(Timestamp=_IN_AN_HOUR)),
     **refused(401, "timestamp_too_old", replay_after_an_hour=_simulated("too_old")),
     **refused(

@@ -208,7 +208,6 @@ class AmazonSimulator:
             "signed_with_own_key": sign(good, self._strange_key),
             "own_certificate_in_a_bucket": sign({**good, "SigningCertURL": own_bucket}, self._strange_key),
             "strangers_topic": sign({**good, "TopicArn": _STRANGERS_TOPIC}, self._key),
-            "from_the_future": sign({**good, "Timestamp": _iso(now + 360)}, self._key),
             "unknown_signature_version": sign({**good, "SignatureVersion": "3"}, self._key),
         }
         inner = good["Message"].replace(self._package_name, "com.example.stranger")
