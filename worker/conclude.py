@@ -16,6 +16,7 @@ from schemas.entry import Entry
 from schemas.resources import Event
 from worker.runtime import Runtime
 from worker.store.inbox import REPLAYED, Claimed, Outcome, Stations
+from worker.tracing import Processed
 from worker.understand import Understood, Verdict
 
 ALARMS = frozenset({"unsubscribed"})
@@ -112,10 +113,27 @@ def report(runtime: Runtime, decided: Sequence[Decided]) -> None:
     now = runtime.clock()
     _count(runtime, decided, now)
     if runtime.traces.on:
-        runtime.traces.processed(decided, now)
+        runtime.traces.processed([_traced(each) for each in decided], now)
     with together():
         for each in decided:
             _write_line(each, now)
+
+
+def _traced(each: Decided) -> Processed:
+    row, verdict = each.tied.understood.row, each.verdict
+    return Processed(
+        id=row.id,
+        app=row.app,
+        platform=row.platform,
+        type=row.type,
+        attempt=row.attempts + 1,
+        began=each.tied.understood.picked_at,
+        traceparent=row.traceparent,
+        status=verdict.status,
+        reason=verdict.reason,
+        error=verdict.error,
+        events=[event.type for event in each.events],
+    )
 
 
 def _is_dead(runtime: Runtime, each: Decided) -> bool:

@@ -18,13 +18,13 @@ from dramatiq.brokers.redis import RedisBroker
 from config.settings import Settings
 from worker import bootstrap, garbage
 from worker.broker import make_broker, queue_depths
+from worker.collector import open_traces
 from worker.control import Control
 from worker.fetch import HttpFetch
 from worker.inbox import Inbox
 from worker.loops import new_loop
 from worker.metrics import QueueDepth
 from worker.runtime import Runtime
-from worker.tracing import open_traces
 from worker.trust import Trust
 from worker.web.app import create_admin_app, create_app, make_runner
 from worker.web.site import listen

@@ -51,11 +51,10 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from worker.conclude import Decided
 from worker.metrics import own_name
 from worker.post import Answer
 from worker.store.outbox import Claim
-from worker.tracing import F, well_formed
+from worker.tracing import F, Processed, well_formed
 
 CLOSE_SECONDS_MAX: Final = 3.0
 """What could not be sent by then is lost: a stop has its grace period for notifications, not for this."""
@@ -139,31 +138,30 @@ class Spans:
         context = set_span_in_context(within, _NOTHING)
         self._tracer.start_span(name, context, start_time=_ns(began)).end(_ns(ended))
 
-    def processed(self, decided: Sequence[Decided], now: float) -> None:
+    def processed(self, done: Sequence[Processed], now: float) -> None:
         """Tell of a set of notifications that was committed just now, in Unix seconds."""
-        if not decided:
+        if not done:
             return
-        began = min(each.tied.understood.picked_at for each in decided)
-        contexts = [_context(each.tied.understood.row.traceparent) for each in decided]
-        attributes: dict[str, str | int] = {**PROCESS, "messaging.batch.message_count": len(decided)}
+        began = min(each.began for each in done)
+        contexts = [_context(each.traceparent) for each in done]
+        attributes: dict[str, str | int] = {**PROCESS, "messaging.batch.message_count": len(done)}
         links = [Link(context) for context in contexts if context is not None]
         together = self._tracer.start_span(
             "process notifications", _NOTHING, SpanKind.CONSUMER, attributes, links, _ns(began)
         )
-        for each, context in zip(decided, contexts, strict=True):
+        for each, context in zip(done, contexts, strict=True):
             self._decided(each, context or together.get_span_context(), together.get_span_context(), now)
         together.end(_ns(max(began, now)))
 
-    def _decided(self, each: Decided, within: SpanContext, together: SpanContext, now: float) -> None:
-        began = each.tied.understood.picked_at
+    def _decided(self, each: Processed, within: SpanContext, together: SpanContext, now: float) -> None:
         context = set_span_in_context(NonRecordingSpan(within), _NOTHING)
         attributes = {**DECIDE, **_said_of(each)}
         span = self._tracer.start_span(
-            "decide notifications", context, SpanKind.CONSUMER, attributes, [Link(together)], _ns(began)
+            "decide notifications", context, SpanKind.CONSUMER, attributes, [Link(together)], _ns(each.began)
         )
-        if each.verdict.error:
-            _fail(span, each.verdict.error)
-        span.end(_ns(max(began, now)))
+        if each.error:
+            _fail(span, each.error)
+        span.end(_ns(max(each.began, now)))
 
     def telling(self, post: F) -> F:
         """Give what posts one event to a subscriber, and tells of it."""
@@ -226,18 +224,17 @@ def _traceparent(span: Span) -> str:
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
 
 
-def _said_of(each: Decided) -> Mapping[str, str | int | list[str]]:
-    row, verdict = each.tied.understood.row, each.verdict
-    said: dict[str, str | int | list[str]] = {
-        "messaging.message.id": row.id,
-        "clawback.platform": row.platform,
-        "clawback.app": row.app,
-        "clawback.notification.type": row.type,
-        "clawback.status": verdict.status,
-        "clawback.attempt": row.attempts + 1,
-        "clawback.events": [event.type for event in each.events],
+def _said_of(each: Processed) -> Mapping[str, str | int | Sequence[str]]:
+    said: dict[str, str | int | Sequence[str]] = {
+        "messaging.message.id": each.id,
+        "clawback.platform": each.platform,
+        "clawback.app": each.app,
+        "clawback.notification.type": each.type,
+        "clawback.status": each.status,
+        "clawback.attempt": each.attempt,
+        "clawback.events": each.events,
     }
-    return said if verdict.reason is None else {**said, "clawback.reason": verdict.reason}
+    return said if each.reason is None else {**said, "clawback.reason": each.reason}
 
 
 def _said_to(whom: Claim) -> Mapping[str, str | int]:

@@ -18,11 +18,11 @@ from config.settings import Settings
 from worker import bootstrap, garbage
 from worker.actors import declare
 from worker.broker import make_broker
+from worker.collector import open_traces
 from worker.control import Control
 from worker.rounds import Rounds
 from worker.runtime import Runtime
 from worker.store.engine import StoreUnavailable
-from worker.tracing import open_traces
 
 log = structlog.get_logger()
 

@@ -25,14 +25,15 @@ from tests.store.outbox_story import subscribe_by_api, subscriber
 from tests.worker.desk import Desk, arrival, desk
 from tests.worker.stripe_events import a_refunded_subscription
 from tests.worker.test_born_claimed import Noting
-from worker import tracing
+from worker import collector
+from worker.collector import address, wanted
 from worker.inbox import Inbox
 from worker.process import process
 from worker.spans import CLOSE_SECONDS_MAX, Spans, exporter
 from worker.store import inbox, outbox, tables
 from worker.store.contexts import find_contexts
 from worker.store.inbox import reopen
-from worker.tracing import TRACEPARENT, address, wanted, well_formed
+from worker.tracing import TRACEPARENT, well_formed
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SAID = f"00-{TRACE}-b7ad6b7169203331-01"
@@ -83,7 +84,8 @@ def test_off_nothing_of_it_is_imported():
     done = python(
         "import sys, worker.serve, worker.work\n"
         "from config.settings import Settings\n"
-        "from worker.tracing import OFF, open_traces\n"
+        "from worker.collector import open_traces\n"
+        "from worker.tracing import OFF\n"
         "assert open_traces(Settings(), 'serve') is OFF\n"
         "assert OFF.telling(len) is len\n"
         "ours = ('opentelemetry.sdk.trace', 'opentelemetry.exporter', 'google.protobuf', 'requests', 'worker.spans')\n"
@@ -93,7 +95,7 @@ def test_off_nothing_of_it_is_imported():
     assert "[]" == done.stdout.strip(), done.stderr
 
 
-@pytest.mark.parametrize("variable", tracing.BY_ENVIRONMENT)
+@pytest.mark.parametrize("variable", collector.BY_ENVIRONMENT)
 def test_on_by_the_variables_that_others_know(monkeypatch: pytest.MonkeyPatch, variable: str):
     """Either standard variable turns it on, and the standard ways to turn it off win over it."""
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
@@ -137,7 +139,8 @@ def test_without_the_extra_a_configured_endpoint_is_refused_and_a_variable_is_no
     """What our configuration asks for must be possible; a variable that is meant for the whole host costs a warning."""
     ask = BLOCKED + (
         "from config.settings import Settings\n"
-        "from worker.tracing import OFF, open_traces\n"
+        "from worker.collector import open_traces\n"
+        "from worker.tracing import OFF\n"
         "settings = Settings.model_validate({'traces': {'endpoint': '%s'}})\n"
         "assert open_traces(settings, 'serve') is OFF\n"
     )

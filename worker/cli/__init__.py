@@ -47,7 +47,7 @@ EXIT_CODES: Mapping[str, int] = {
     "worker.store.engine.Contended": 1,
     "worker.store.engine.StoreUnavailable": 1,
     "worker.store.postgresql.DriverMissing": 1,
-    "worker.tracing.ExtraMissing": 1,
+    "worker.collector.ExtraMissing": 1,
     "worker.valkey.ValkeyUnavailable": 1,
 }
 """Exceptions whose text is for the operator, by name: to import them here would cost each verb all of them."""

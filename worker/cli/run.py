@@ -11,12 +11,12 @@ import click
 from config.logs import configure_logs
 from config.settings import Settings
 from worker.cli.common import Failure, installation_options, json_option, load_settings, print_json
+from worker.collector import refuse_missing_extra
 from worker.demo.place import is_configured, serious_variables
 from worker.keyfile import make_key_file
 from worker.lockfile import own
 from worker.start import everything, migrate, warn_of_no_key
 from worker.supervise import Supervisor
-from worker.tracing import refuse_missing_extra
 
 LOG = "clawback.log"
 """Where the demo's processes log, so that a person can read what it says."""

@@ -6,9 +6,9 @@ import click
 
 from config.logs import configure_logs
 from worker.cli.common import control_option, installation_options, load_settings
+from worker.collector import refuse_missing_extra
 from worker.control import Control
 from worker.start import refuse_pending_migration, same_installation, supervise_verbs, warn_of_no_key
-from worker.tracing import refuse_missing_extra
 
 
 @click.command("serve")

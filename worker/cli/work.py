@@ -6,6 +6,7 @@ import click
 
 from config.logs import configure_logs
 from worker.cli.common import control_option, installation_options, load_settings
+from worker.collector import refuse_missing_extra
 from worker.control import Control
 from worker.start import (
     refuse_pending_migration,
@@ -14,7 +15,6 @@ from worker.start import (
     supervise_verbs,
     warn_of_no_key,
 )
-from worker.tracing import refuse_missing_extra
 
 
 @click.command("work")
