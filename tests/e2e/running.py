@@ -24,7 +24,7 @@ import redis
 
 from config.load import load
 from config.settings import Settings
-from tests.cli.processes import ROOT, belonging_to
+from tests.cli.processes import ROOT, belonging_to, clawback
 from tests.services import require_valkey
 from worker.bodies import Bodies
 from worker.demo.trust import APP, LIFETIME_PRODUCT, PRODUCT, demo_directory, prepare
@@ -34,7 +34,7 @@ from worker.simulator.sale import Sale, Shot, Simulator
 from worker.simulator.sales import Till
 from worker.start import settle
 from worker.store.engine import Store
-from worker.valkey import socket_path
+from worker.valkey import EmbeddedValkey, socket_path
 
 UP_SECONDS_MAX = 120.0
 STOP_SECONDS_MAX = 90.0
@@ -112,6 +112,17 @@ class Installation:
             for pid, command in belonging_to(self.home).items()
         }
         return {name: pid for name, pid in named.items() if name != "other"}
+
+    @contextmanager
+    def parts(self) -> Iterator[None]:
+        """Run the broker alone and make the tables, for verbs that are started one by one."""
+        valkey = EmbeddedValkey(self.home)
+        valkey.start()
+        try:
+            assert 0 == clawback("migrate", *self.options).returncode
+            yield
+        finally:
+            valkey.stop()
 
     @contextmanager
     def broker(self) -> Iterator[Any]:

@@ -17,13 +17,12 @@ from standardwebhooks import Webhook
 
 from handlers.platforms import PLATFORMS
 from schemas.meaning import Meaning
-from tests.cli.processes import ROOT, clawback
+from tests.cli.processes import ROOT
 from tests.e2e.running import Installation, Service, client, install, till
 from tests.worker.backend import Backend
 from worker.demo.trust import APP
 from worker.simulator.sales import DAY_MS
 from worker.store.tables import deliveries, entries, notifications
-from worker.valkey import EmbeddedValkey
 
 pytestmark = pytest.mark.e2e
 
@@ -43,14 +42,9 @@ async def endpoint(tmp_path) -> AsyncIterator[Endpoint]:
     async with Backend() as backend:
         installation = install(tmp_path, backend=backend.url)
         backend.secrets = installation.settings.subscribers[0].secrets
-        broker = EmbeddedValkey(tmp_path)
-        broker.start()
-        try:
-            assert 0 == clawback("migrate", *installation.options).returncode
+        with installation.parts():
             async with installation.up("serve"), client(installation) as service:
                 yield Endpoint(installation, service, backend)
-        finally:
-            broker.stop()
 
 
 async def test_follow_one_notification(endpoint):

@@ -14,13 +14,11 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from tests.cli.processes import clawback
 from tests.e2e.collector import Collector, Seen
 from tests.e2e.running import Installation, Service, client, install, till, until
 from tests.worker.backend import Backend, Told, ok
 from worker.demo.trust import APP
 from worker.simulator.sale import Sale
-from worker.valkey import EmbeddedValkey
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
@@ -91,13 +89,8 @@ async def story(tmp_path_factory) -> AsyncIterator[Story]:
         environment = {"CLAWBACK_TRACES__ENDPOINT": collector.url, "OTEL_BSP_SCHEDULE_DELAY": "600000"}
         installation = install(directory, backend=backend.url, environment=environment)
         backend.secrets = installation.settings.subscribers[0].secrets
-        broker = EmbeddedValkey(directory)
-        broker.start()
-        try:
-            assert 0 == clawback("migrate", *installation.options).returncode
+        with installation.parts():
             told = await _live(installation, Story(collector), backend)
-        finally:
-            broker.stop()
         yield told
 
 

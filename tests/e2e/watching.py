@@ -20,7 +20,7 @@ from random import Random
 import aiohttp
 from aiohttp import web
 
-from tests.cli.processes import belonging_to, clawback
+from tests.cli.processes import belonging_to
 from tests.e2e.running import DONE_SECONDS_MAX, Installation, Service, client, install, till, until
 from tests.worker.backend import Backend, ok
 from worker.demo.trust import APP
@@ -28,7 +28,6 @@ from worker.simulator.sale import Sale, Shot
 from worker.simulator.stories import ALL
 from worker.simulator.stripe import sign
 from worker.store.tables import notifications
-from worker.valkey import EmbeddedValkey
 
 WORKERS = 2
 SAMPLE = re.compile(r"(?P<name>\w+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)")
@@ -148,14 +147,9 @@ async def fall(directory: Path) -> AsyncIterator[Night]:
     async with Backend(lambda _: web.Response(status=500)) as backend:
         installation = install(directory, backend=backend.url, environment=environment)
         backend.secrets = installation.settings.subscribers[0].secrets
-        broker = EmbeddedValkey(directory)
-        broker.start()
-        try:
-            assert 0 == clawback("migrate", *installation.options).returncode
+        with installation.parts():
             async with installation.up("serve"), client(installation) as service:
                 yield Night(installation, service, backend, f"http://127.0.0.1:{port}")
-        finally:
-            broker.stop()
 
 
 @asynccontextmanager

@@ -3,12 +3,13 @@
 import asyncio
 import socket
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
@@ -167,3 +168,10 @@ async def sweep(runtime: Runtime, deliverer: Deliverer) -> None:
         ids = outbox.due(connection, int(runtime.clock() * 1000), 1000)
     await deliverer.deliver(ids)
     await deliverer.drained()
+
+
+@pytest.fixture(name="backend")
+async def open_backend() -> AsyncIterator[Backend]:
+    """Run a backend that thanks for everything."""
+    async with Backend() as backend:
+        yield backend

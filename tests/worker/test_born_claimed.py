@@ -5,14 +5,14 @@ Real: the outbox on SQLite, the HTTP client, a backend on loopback. Double: noth
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
 from aiohttp import web
 
 from tests.store.outbox_story import announce, delivery_rows, event, subscribe_by_api, subscriber
-from tests.worker.backend import Backend, Clock, Told, new_runtime, ok
+from tests.worker.backend import Backend, Clock, Told, new_runtime, ok, open_backend
 from tests.worker.desk import Statements
 from tests.worker.house import house
 from worker.delivery import Deliverer
@@ -23,18 +23,14 @@ from worker.store.engine import Store
 from worker.store.listening import Listener
 from worker.store.outbox import Claim
 
+__all__ = ["open_backend"]
+
 
 @pytest.fixture(name="runtime")
 def _runtime(tmp_path):
     made = new_runtime(tmp_path, Clock())
     yield made
     made.store.close()
-
-
-@pytest.fixture(name="backend")
-async def _backend() -> AsyncIterator[Backend]:
-    async with Backend() as backend:
-        yield backend
 
 
 def _listens(runtime: Runtime, backend: Backend) -> Listener:

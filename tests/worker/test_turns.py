@@ -3,18 +3,19 @@
 Real: backends on loopback, the HTTP client, the outbox on SQLite and on PostgreSQL. Double: nothing.
 """
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import select, text
 
 from tests.store.outbox_story import announce, event, new_store, subscribe_by_api, subscriber
-from tests.worker.backend import Backend, Clock, new_runtime
+from tests.worker.backend import Backend, Clock, new_runtime, open_backend
 from tests.worker.desk import Statements
 from worker.delivery import Deliverer
 from worker.runtime import Runtime
 from worker.store.tables import attempts
+
+__all__ = ["open_backend"]
 
 HOW_SURE = (
     """CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
@@ -43,12 +44,6 @@ def _on_postgresql(runtime, emptied):
     with made.store.write() as connection:
         connection.execute(text(FORGET))
     made.store.close()
-
-
-@pytest.fixture(name="backend")
-async def _backend() -> AsyncIterator[Backend]:
-    async with Backend() as backend:
-        yield backend
 
 
 def _listens(runtime: Runtime, backend: Backend) -> str:
