@@ -172,7 +172,14 @@ class Deliverer:
             self._close_all(forgotten)
         elif not self._closing:
             wait = max(0.0, lane.rests_until - self._runtime.clock())
-            lane.rings(asyncio.get_running_loop().call_later(wait, self._wake))
+            lane.rings(asyncio.get_running_loop().call_later(wait, self._rested, lane))
+
+    def _rested(self, lane: Lane) -> None:
+        """Begin again; where the clock has gone back a little since, rest for that much longer."""
+        if lane.rests_until > self._runtime.clock():
+            self._rest(lane, lane.rests_until)
+        else:
+            self._wake()
 
     def _wake(self) -> asyncio.Task[None]:
         if self._turns is None or self._turns.done():
@@ -192,7 +199,7 @@ class Deliverer:
             except StoreUnavailable as error:
                 log.warning("deliver.store_unavailable", error=str(error), unrecorded=len(ended), waiting=len(taken))
                 self._ended[:0] = [replace(attempt, doubtful=True) for attempt in ended]
-                self._put_back(taken)
+                self._put_back(taken, dry)
                 await asyncio.sleep(self._limits.store_retry_seconds)
             except Exception:
                 # A mistake of ours: these claims lapse and are swept, the others must not suffer for it.
@@ -230,8 +237,10 @@ class Deliverer:
             self._lanes[subscriber].late = False
         return dry
 
-    def _put_back(self, taken: Mapping[str, str]) -> None:
-        """Let deliveries wait again, before all others and in their order."""
+    def _put_back(self, taken: Mapping[str, str], dry: Iterable[str] = ()) -> None:
+        """Let deliveries wait again, before all others and in their order, and lanes that asked for more ask again."""
+        for subscriber in dry:
+            self._lanes[subscriber].late = True
         for delivery, subscriber in reversed(list(taken.items())):
             lane = self._lanes[subscriber]
             lane.in_flight -= 1
@@ -307,12 +316,7 @@ class Deliverer:
 
     async def _post(self, claim: Claim, attempted_at: float) -> Answer:
         return await self._post_signed(
-            self._poster,
-            self._keyring,
-            claim,
-            event_id=claim.event_id,
-            document=claim.document,
-            now=attempted_at,
+            self._poster, self._keyring, claim, event_id=claim.event_id, document=claim.document, now=attempted_at
         )
 
     def _judged(self, claim: Claim, answer: Answer, attempted_at: float) -> Attempt:

@@ -7,10 +7,13 @@ import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
+from sqlalchemy import event as watch
 from sqlalchemy import func, select
+from sqlalchemy.exc import OperationalError
 
 from handlers.backoff import SCHEDULE_SECONDS
 from tests.store.outbox_story import announce, event, new_store, subscribe_by_api, subscriber
@@ -72,6 +75,29 @@ async def test_one_hint_is_enough(runtime: Runtime, clock: Clock) -> None:
 
     assert {("delivered", 1): 2 * MANY} == states(runtime)
     assert [MANY, MANY] == [len(set(each.ids)) for each in (one, other)] == [len(each.ids) for each in (one, other)]
+
+
+async def test_a_store_that_is_away_meanwhile_costs_no_hint(runtime: Runtime, clock: Clock) -> None:
+    """Where the database is away just as a late lane looks for more, the lane looks again once it is back."""
+    broken: list[str] = []
+
+    def break_once(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not broken and "ORDER BY deliveries.next_attempt_ms" in statement:
+            broken.append(statement)
+            raise OperationalError(statement, {}, type("OperationalError", (Exception,), {})("database is locked"))
+
+    async with Backend() as backend:
+        subscribe_by_api(runtime.store, subscriber(backend.url, allow_private=True))
+        gathers(runtime, clock)
+        hint = hints(runtime)
+        watch.listen(runtime.store.engine, "before_cursor_execute", break_once)
+        deliverer = Deliverer(runtime, limits=Limits(store_retry_seconds=0.01))
+        await deliverer.deliver(hint)
+        await deliverer.drained()
+        await deliverer.close()
+
+    assert 1 == len(broken)
+    assert {("delivered", 1): MANY} == states(runtime)
 
 
 async def test_several_work_off_the_same_backlog(runtime: Runtime, clock: Clock) -> None:

@@ -12,9 +12,10 @@ from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
 from tests.store.outbox_story import announce, delivery_rows, event
-from tests.worker.backend import Backend, listens, ok, sweep
+from tests.worker.backend import Backend, Told, listens, ok, sweep
 from worker.delivery import Deliverer
 from worker.runtime import Runtime
+from worker.setback import STEP_SECONDS
 from worker.store.tables import subscribers
 
 
@@ -95,6 +96,23 @@ async def test_a_pace_slower_than_a_lane_waits_goes_on_by_sweeping(runtime, deli
             clock.ahead_seconds += 10
             await sweep(runtime, deliverer)
             assert told == len(backend.told)
+
+
+async def test_a_clock_that_goes_back_a_little_forgets_nobody(runtime, deliverer, clock):
+    """A rest that is longer than its alarm, by a step that nobody notices, ends all the same, and not by a sweep."""
+
+    def step_back(_told: Told) -> web.Response:
+        clock.ahead_seconds = -0.9 * STEP_SECONDS
+        return web.Response()
+
+    async with Backend(step_back) as backend:
+        (who,) = listens(runtime, backend, order="none")
+        set_pace(runtime, who, 1 / STEP_SECONDS)
+        await deliverer.deliver(happened(runtime, 2))
+        async with asyncio.timeout(20):
+            await deliverer.drained()
+
+    assert 2 == len(backend.told)
 
 
 async def test_closing_waits_for_no_pace(runtime):
