@@ -1,4 +1,5 @@
 import asyncio
+import threading
 
 import pytest
 
@@ -8,6 +9,8 @@ from tests.web.service import SECRET, Service
 from tests.web.test_ingest import GOOD, STRIPE, signed
 from worker.simulator.stripe import sign
 from worker.web.health import INBOX_AGE_SECONDS_MAX
+from worker.web.keys import POOL, POOL_THREADS
+from worker.web.scrape import READ_SECONDS_MAX
 
 
 async def test_a_process_that_answers_lives(service: Service) -> None:
@@ -134,6 +137,18 @@ async def test_a_scrape_waits_for_nobody_for_long(service: Service) -> None:
 
     assert 1 == asked
     assert {"store": 1, "broker": 1} == _reachable(await _scrape(service))
+
+
+async def test_counts_are_told_while_the_api_is_stuck(service: Service) -> None:
+    """While every thread of the API waits for a store that hangs, a scrape still tells in time what was counted."""
+    stuck = threading.Event()
+    for _ in range(POOL_THREADS):
+        service.runner.app[POOL].submit(stuck.wait)
+    try:
+        async with asyncio.timeout(2 * READ_SECONDS_MAX):
+            assert {"store": 0, "broker": 0} == _reachable(await _scrape(service))
+    finally:
+        stuck.set()
 
 
 async def test_subscribers_are_told_apart(service: Service) -> None:

@@ -89,7 +89,8 @@ async def _in_time(request: web.Request, part: str, read: Callable[[], T]) -> T 
 
 
 async def _answered(request: web.Request, *more: Collector) -> web.Response:
-    body = await in_thread(request, _render, request.config_dict[RUNTIME], more)
+    # Not on the API's threads: they may all wait for a store that hangs, and this waits for nothing.
+    body = await asyncio.to_thread(_render, request.config_dict[RUNTIME], more)
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
