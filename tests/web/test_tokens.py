@@ -1,12 +1,17 @@
 """Tokens that are made while the service runs: hashed, scoped, replaced without anybody noticing."""
 
+import asyncio
 import re
+import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import event as watch
 from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 
 from config.settings import Admin
 from tests.web.seed import NOW
@@ -145,6 +150,43 @@ async def test_what_another_process_does_to_tokens_is_seen_here(service: Service
     register._clock = lambda: 1e12  # the next look is due
     assert (401, "token_revoked") == await asked(service, first.token)
     assert (200, None) == await asked(service, second.token)
+
+
+async def test_a_token_is_good_at_once_though_others_ask_meanwhile(service: Service):
+    """A look at the tokens that began before one was made does not hide it, and nobody who shows it has failed."""
+    register, held, found = service.runner.app[REGISTER], threading.Event(), threading.Event()
+
+    def hold(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM tokens" in statement and not found.is_set():
+            found.set()
+            held.wait(10)
+
+    register.outdate()
+    watch.listen(service.store.engine, "after_cursor_execute", hold)
+    looking = asyncio.create_task(asked(service, f"cb_{0:064}"))
+    await asyncio.to_thread(found.wait, 10)
+    token = (await made(service))["token"]
+    held.set()
+
+    assert (401, "token_unknown") == await looking
+    assert (200, None) == await asked(service, token)
+
+
+async def test_who_asks_while_the_store_hangs_is_answered_with_the_others(service: Service):
+    """Where the store fails slowly, nobody waits for the failures of all who asked before: they share one."""
+    looks: list[str] = []
+
+    def fail_slowly(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM tokens" in statement:
+            looks.append(statement)
+            time.sleep(0.2)
+            raise OperationalError(statement, {}, type("OperationalError", (Exception,), {})("database is locked"))
+
+    watch.listen(service.store.engine, "before_cursor_execute", fail_slowly)
+    answers = await asyncio.gather(*(asked(service, f"cb_{number:064}") for number in range(12)))
+
+    assert {(503, "store_unavailable")} == set(answers)
+    assert len(looks) <= len(answers) / 4
 
 
 async def test_a_flood_of_unknown_tokens_is_no_flood_of_questions(service: Service):

@@ -33,7 +33,8 @@ class Register:
         self._known: Sequence[tuple[str, Token]] = ()
         self._by_id: Mapping[str, Token] = {}
         self._read_at = -math.inf
-        self._reading = asyncio.Lock()
+        self._changes = 0
+        self._looking: asyncio.Task[None] | None = None
 
     async def find(self, request: web.Request, digest: str) -> Token | None:
         """Find the token of a hash, ended or not.
@@ -57,7 +58,8 @@ class Register:
         return self._by_id.get(id_)
 
     def outdate(self) -> None:
-        """Look again at the next question: this process has just changed a token."""
+        """Look again at the next question: this process has just changed a token, and a look under way may miss it."""
+        self._changes += 1
         self._read_at = -math.inf
 
     async def is_empty(self, request: web.Request) -> bool:
@@ -66,14 +68,22 @@ class Register:
         return not self._known
 
     async def _read(self, request: web.Request, seconds: float) -> None:
+        """Look, unless that was done a moment ago. Whoever comes meanwhile shares what comes of it, a failure too."""
         if self._clock() - self._read_at < seconds:
             return
-        async with self._reading:
-            if self._clock() - self._read_at >= seconds:
-                began = self._clock()
-                self._known = await ask(request, all_tokens)
-                self._by_id = {token.id: token for _, token in self._known}
-                self._read_at = began
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look(request))
+            self._looking.add_done_callback(self._looked)
+        await asyncio.shield(self._looking)
+
+    async def _look(self, request: web.Request) -> None:
+        began, changes = self._clock(), self._changes
+        self._known = await ask(request, all_tokens)
+        self._by_id = {token.id: token for _, token in self._known}
+        self._read_at = began if changes == self._changes else -math.inf
+
+    def _looked(self, _: "asyncio.Task[None]") -> None:
+        self._looking = None
 
     def _match(self, digest: str) -> Token | None:
         # Every comparison is made, so that the time tells neither which hash was near nor how many there are.
