@@ -70,6 +70,26 @@ async def test_a_claim_under_way_is_a_conflict_until_its_holder_is_dead(service:
     assert (200, None) == (await _tell(service))[:2]
 
 
+@pytest.mark.parametrize("ends", ["kept", "released"])
+async def test_whoever_was_taken_for_dead_leaves_the_key_to_the_next(service: Service, ends: str) -> None:
+    """A first request that ends after all, long after its key was taken over, answers for nobody but itself."""
+    late, after = service.clock.now * 1000, service.clock.now * 1000 + answers.ABANDONED_MS + 1
+    with service.store.write() as connection:
+        first = answers.claim(connection, "key", "first", now_ms=int(late), kept_ms=KEPT_MS)
+        second = answers.claim(connection, "key", "second", now_ms=int(after), kept_ms=KEPT_MS)
+        if ends == "kept":
+            answers.keep(connection, "key", first, 201, "{}")
+        else:
+            answers.release(connection, "key", first)
+        held = answers.claim(connection, "key", "second", now_ms=int(after), kept_ms=KEPT_MS)
+        answers.keep(connection, "key", second, 200, "[]")
+        answered = answers.claim(connection, "key", "second", now_ms=int(after), kept_ms=KEPT_MS)
+
+    assert (True, True) == (first.mine, second.mine)
+    assert (False, "second", None) == (held.mine, held.fingerprint, held.status)
+    assert ("second", 200, "[]") == (answered.fingerprint, answered.status, answered.body)
+
+
 async def test_our_own_failure_is_not_kept(service: Service) -> None:
     """A 5xx is forgotten, so that the same key may try again."""
     with service.store.write() as connection:

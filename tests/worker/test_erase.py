@@ -70,8 +70,8 @@ def leave_traces(at: House, user: str, email: str = EMAIL) -> None:
             said = {"delivery": delivery, "attempted_at_ms": 1, "duration_ms": 1.0, "response": f"{user} {email}"}
             connection.execute(tables.attempts.insert().values(said))
         for kept, body in ((f"1-{email}", json.dumps({"user_id": user})), (f"2-{email}", "sealed:" + seal(user))):
-            answers.claim(connection, kept, "fingerprint", now_ms=int(NOW * 1000), kept_ms=86_400_000)
-            answers.keep(connection, kept, 200, body)
+            claimed = answers.claim(connection, kept, "fingerprint", now_ms=int(NOW * 1000), kept_ms=86_400_000)
+            answers.keep(connection, kept, claimed, 200, body)
 
 
 def sums(at: House) -> dict[str, Any]:

@@ -40,17 +40,17 @@ async def idempotency(request: web.Request, handler: Handler) -> web.StreamRespo
     claimed = await _write(request, answers.claim, key, fingerprint, now_ms=int(now(request) * 1000), kept_ms=kept_ms)
     if not claimed.mine:
         return _again(claimed, fingerprint, request.config_dict[RUNTIME].sealer)
-    return await _first(request, handler, key)
+    return await _first(request, handler, key, claimed)
 
 
-async def _first(request: web.Request, handler: Handler, key: str) -> web.StreamResponse:
+async def _first(request: web.Request, handler: Handler, key: str, claimed: answers.Claimed) -> web.StreamResponse:
     response = await answered(request, handler)
     if response.status >= 500 or not isinstance(response, web.Response) or not isinstance(response.body, bytes):
-        await _write(request, answers.release, key)
+        await _write(request, answers.release, key, claimed)
     else:
         body, sealer = response.body.decode(), request.config_dict[RUNTIME].sealer
         kept = _SEALED + sealer.seal(body) if sealer or SECRET in request else body
-        await _write(request, answers.keep, key, response.status, kept)
+        await _write(request, answers.keep, key, claimed, response.status, kept)
     return response
 
 
