@@ -12,6 +12,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from sqlalchemy import event as watch
+from sqlalchemy.exc import ProgrammingError
 from structlog.testing import capture_logs
 
 from config.settings import Door
@@ -243,3 +245,23 @@ async def test_the_gate_looks_at_the_inbox_while_something_comes(url: str):
         assert gate.behind.last is not None
         assert (2, service.clock.now) == (gate.behind.last.pending, gate.behind.last.oldest)
         assert gate.behind.pace is None
+
+
+async def test_a_look_that_breaks_is_not_the_last(url: str):
+    """A mistake of ours ends no looks: what was slowed down before it would stay so until somebody starts it anew."""
+    broken: list[str] = []
+
+    def break_once(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not broken and "FROM notifications" in statement:
+            broken.append(statement)
+            raise ProgrammingError(statement, {}, Exception("no such column"))
+
+    async with running(url) as service:
+        gate = service.runner.app[DOOR].gate
+        gate.behind = Behind(pace=50)
+        with capture_logs() as lines:
+            watch.listen(service.store.engine, "before_cursor_execute", break_once)
+            assert await until(lambda: gate.behind.last is not None or gate.behind.pace is None)
+
+    assert 1 == len(broken)
+    assert {"ingest.look_failed", "ingest.paced"} == {line["event"] for line in lines}

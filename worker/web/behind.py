@@ -58,6 +58,9 @@ async def _look(app: web.Application, gate: Gate) -> Behind:
         pending, oldest_ms = await on_pool(app[POOL], lambda: _read(runtime))
     except StoreUnavailable:
         return Behind()
+    except Exception as error:  # noqa: BLE001 - a mistake of ours must not end the looks: a pace would stay for ever
+        log.error("ingest.look_failed", error=type(error).__name__)  # noqa: TRY400 - as every line of the door
+        return Behind()
     oldest = None if oldest_ms is None else oldest_ms / 1000
     reading = Reading(runtime.clock(), pending, oldest, gate.taken)
     return go_on(gate.behind, reading, age_seconds_max=runtime.settings.door.inbox_age_seconds)
