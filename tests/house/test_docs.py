@@ -55,6 +55,16 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
+def test_tables_show_all_that_is_written_in_them(document: Path) -> None:
+    """No row has more cells, or fewer, than the head of its table: what is too much is shown nowhere."""
+    prose = re.sub(r"^```.*?^```", "", document.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    tables = re.findall(r"(?:^ *\|.*\n)+", prose, flags=re.MULTILINE)
+    cells = [[(row, len(re.findall(r"(?<!\\)\|", row))) for row in table.splitlines()] for table in tables]
+
+    assert [] == [row for table in cells for row, count in table if count != table[0][1]]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=_name)
 def test_every_make_target_that_is_named_exists(document: Path) -> None:
     """What a document tells to type can be typed."""
     named = set(re.findall(r"`make ([a-z][a-z-]*)", document.read_text("utf-8")))
