@@ -16,7 +16,7 @@ class Server(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     admin_port: int = Field(default=0, ge=0, le=65535)
-    """0: API, console and metrics on the same port; else on their own."""
+    """0: API and metrics on the same port; else on their own."""
     trusted_proxies: tuple[str, ...] = (
         *("127.0.0.0/8", "::1/128"),
         *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
@@ -84,7 +84,7 @@ class Admin(Section):
     """Who may ask."""
 
     tokens: tuple[str, ...] = Field(default=(), repr=False)
-    """Bearer tokens for /v1 and the console, with every scope. Those that are made while it runs are in the store."""
+    """Bearer tokens for /v1, with every scope. Those that are made while it runs are in the store."""
     metrics_token: str = Field(default="", repr=False)
     """Asked for by /metrics and /readyz when set."""
 
