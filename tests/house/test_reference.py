@@ -131,6 +131,14 @@ def test_the_drawing_of_entitlements_is_the_table() -> None:
     assert {(before or "[*]", after, change) for (before, after), change in ENTITLEMENT_CHANGES.items()} == set(drawn)
 
 
+def test_the_front_page_draws_what_is_told() -> None:
+    """The few arrows of the front page are among those of the ledger's page."""
+    drawn = set(ARROW.findall((ROOT / "README.md").read_text("utf-8")))
+
+    assert drawn
+    assert drawn <= set(ARROW.findall(_section("ledger.md", "## An entitlement's changes")))
+
+
 def test_the_drawing_of_refunds_is_true() -> None:
     """A refund in the state at the beginning of an arrow goes to its end when that is said of it."""
     drawn = ARROW.findall(_section("ledger.md", "## A refund's states"))
