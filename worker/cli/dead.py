@@ -71,7 +71,10 @@ def list_(config: Path | None, data_dir: Path, *, limit: int, as_json: bool, **o
 @installation_options
 @json_option
 def show(id_: str, config: Path | None, data_dir: Path, *, as_json: bool) -> None:
-    """Show one: what it is, why it is there, how far it came, and what it asks for."""
+    """Show one of them.
+
+    What it is, why it is there, how far it came, and what it asks for.
+    """
     with opened(config, data_dir) as runtime:
         named(runtime, [id_])
         [shown] = _find(runtime, [id_])
@@ -93,9 +96,9 @@ def show(id_: str, config: Path | None, data_dir: Path, *, as_json: bool) -> Non
 @installation_options
 @json_option
 def retry(ids: tuple[str, ...], config: Path | None, data_dir: Path, *, as_json: bool, **options: Any) -> None:
-    """Process them again, after what they failed of is mended: these, or --all.
+    """Process them again.
 
-    As `clawback replay` does it. What fails again is dead again.
+    These, or --all, once what made them fail is mended. As `clawback replay` does it: what fails again is dead again.
     """
     if bool(ids) == options["everything"]:
         raise click.UsageError("name notifications by their ids, or say --all")
@@ -119,9 +122,10 @@ def retry(ids: tuple[str, ...], config: Path | None, data_dir: Path, *, as_json:
 @installation_options
 @json_option
 def discard(ids: tuple[str, ...], config: Path | None, data_dir: Path, *, note: str, as_json: bool) -> None:
-    """Give these up: they are ignored from now on, as `discarded`, and what they were stays on record.
+    """Give these up.
 
-    Nothing is deleted: `clawback replay ID` takes it back.
+    They are ignored from now on, as `discarded`, and what they were stays on record. Nothing is deleted: `clawback
+    replay ID` takes it back.
     """
     if len(note) > NOTE_CHARACTERS_MAX or not note.isprintable():
         raise click.UsageError(f"--note is one line of at most {NOTE_CHARACTERS_MAX} characters")

@@ -97,7 +97,10 @@ def new(
 @installation_options
 @json_option
 def list_(config: Path | None, data_dir: Path, *, as_json: bool) -> None:
-    """List tokens, newest first, those that ended among them; what they are, nobody knows."""
+    """List tokens, newest first.
+
+    Those that ended are among them. A token itself is not stored: only its hash is.
+    """
     from worker.store.tokens import list_tokens
 
     with opened(config, data_dir) as runtime, runtime.store.read() as connection:
@@ -115,7 +118,10 @@ def list_(config: Path | None, data_dir: Path, *, as_json: bool) -> None:
 @expires_option
 @json_option
 def rotate(config: Path | None, data_dir: Path, id_: str, keep: int, expires_in: int | None, *, as_json: bool) -> None:
-    """Make a token of the same name and scopes as ID, and let the old one go on for a while."""
+    """Replace a token.
+
+    The new one has the name and the scopes of ID, which goes on for a while.
+    """
     from worker import tokens
 
     with opened(config, data_dir) as runtime:
