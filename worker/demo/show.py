@@ -1,6 +1,7 @@
 """Tell stories to a running service, with the demo app's backend listening, and show each as it ends."""
 
 import asyncio
+import os
 import secrets
 import threading
 from collections.abc import Callable, Coroutine, Iterable
@@ -13,8 +14,9 @@ import aiohttp
 
 from config.settings import Settings
 from worker.demo.backend import Backend
+from worker.demo.place import CONFIG_FILE
 from worker.demo.trust import APP, LIFETIME_PRODUCT, PRODUCT
-from worker.simulator.play import Played, Player, Stage
+from worker.simulator.play import Played, Player, PlayError, Stage
 from worker.simulator.registry import SPEAKERS
 from worker.simulator.sales import Till
 from worker.simulator.story import Story
@@ -45,16 +47,23 @@ class Show:
         self._loop = asyncio.new_event_loop()
         self._closing = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="demo-backend", daemon=True)
-        self._listening = threading.Event()
+        self._begun = threading.Event()
+        self._refused: OSError | None = None
 
     def start(self) -> None:
         """Let the backend listen.
 
         Raises:
-            OSError: its port is taken.
+            PlayError: its port is taken.
         """
         self._thread.start()
-        self._listening.wait(ANSWER_SECONDS_MAX)
+        self._begun.wait(ANSWER_SECONDS_MAX)
+        if self._refused is not None:
+            file, reason = self._directory / CONFIG_FILE, os.strerror(self._refused.errno or 0)
+            raise PlayError(
+                f"the demo app's backend cannot listen at {self._address.netloc} ({reason}): free that port, or name "
+                f"another in {file}"
+            )
 
     def stop(self) -> None:
         """Let the backend go."""
@@ -102,11 +111,16 @@ class Show:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def _run(self) -> None:
-        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._listen())
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._listen())
+        except OSError as error:
+            self._refused = error
+        finally:
+            self._begun.set()
 
     async def _listen(self) -> None:
         host, port = self._address.hostname or "127.0.0.1", self._address.port or 80
         async with self._backend.listening(host, port):
-            self._listening.set()
+            self._begun.set()
             await self._closing.wait()
