@@ -21,7 +21,7 @@ from worker.store import exports, feed, inbox_retention, outbox, retention, sele
 from worker.store import inbox as inboxes
 from worker.store.engine import Store
 from worker.store.exports import Span
-from worker.store.gauges import read_gauges
+from worker.store.gauges import inbox_backlog, read_gauges
 from worker.store.selection import Selection
 
 ROWS = 20_000
@@ -158,8 +158,9 @@ def test_a_scrape_reads_no_table_from_end_to_end(at: Desk):
     plans.watch(at.store)
     with at.store.read() as connection:
         read_gauges(connection, [("acme", "stripe"), ("old-1", "old-1")])
+        inbox_backlog(connection)
 
-    assert len(plans.found) > 6
+    assert len(plans.found) > 8
     assert [] == plans.scans()
 
 
@@ -188,10 +189,13 @@ def test_a_backlog_is_counted_without_its_rows(at: Desk):
         connection.execute(text("UPDATE notifications SET status = 'accepted', reason = 'looking_up:orders'"))
         connection.execute(text("UPDATE notifications SET reason = NULL WHERE received_at_ms > 5000"))
         gauges = read_gauges(connection, [])
+        connection.execute(text("UPDATE notifications SET attempts = 1 WHERE received_at_ms <= 6000"))
+        backlog = inbox_backlog(connection)
         connection.execute(text("DELETE FROM notifications WHERE received_at_ms > 10000"))
         few = read_gauges(connection, [])
 
     assert (ROWS, 5001, 0) == (gauges.inbox_pending, gauges.inbox_oldest_ms, gauges.looking_up)
+    assert (ROWS, 6001) == backlog, "what failed is put off, and says nothing of how far behind workers are"
     assert (5000, 5001, 5000) == (few.inbox_pending, few.inbox_oldest_ms, few.looking_up)
 
 

@@ -17,6 +17,7 @@ from worker.process import process
 from worker.runtime import Runtime
 from worker.store import tables
 from worker.store.engine import StoreUnavailable
+from worker.store.gauges import inbox_backlog, inbox_oldest_ms
 from worker.store.subscribers import sync_subscribers
 from worker.sweeper import sweep
 
@@ -63,6 +64,22 @@ async def test_what_the_database_refuses_harms_no_neighbor(at: Desk):
     assert ["processed", "accepted", "processed"] == [row(at, each)["status"] for each in ids]
     assert ("error:IntegrityError", 1) == (row(at, ids[1])["reason"], row(at, ids[1])["attempts"])
     assert {"user-1": "active", "user-3": "active"} == at.statuses()
+
+
+async def test_what_fails_is_old_and_no_backlog(at: Desk):
+    """Operators see how long it waits; to the door only what nobody tried says how far behind the workers are."""
+    refuse_one_charge(at)
+    (failed,) = await accepted(at, ("charge.succeeded", charge("2")))
+    process(at.runtime, [failed])
+    came = row(at, failed)["received_at_ms"]
+    with at.store.read() as connection:
+        assert (came, (1, None)) == (inbox_oldest_ms(connection), inbox_backlog(connection))
+    at.clock.now += 60
+    (_, waits) = await accepted(at, ("charge.succeeded", charge("2")), ("charge.succeeded", charge("3")))
+
+    with at.store.read() as connection:
+        assert (2, row(at, waits)["received_at_ms"]) == inbox_backlog(connection)
+        assert came == inbox_oldest_ms(connection)
 
 
 async def test_what_never_works_dies_visibly(at: Desk):

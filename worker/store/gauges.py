@@ -81,13 +81,20 @@ def inbox_oldest_ms(connection: Connection) -> int | None:
 
 
 def inbox_backlog(connection: Connection) -> tuple[int, int | None]:
-    """Count what is pending, and read when the oldest of it came; None: nothing is."""
-    pending, oldest, _ = _inbox(connection)
+    """Count what is pending, and read when the oldest came that nobody tried; None: all was.
+
+    What failed waits for its own time, hours at last: it says nothing of whether the workers keep up.
+    """
+    pending, oldest, _ = _inbox(connection, tried=False)
     return pending, oldest
 
 
-def _inbox(connection: Connection) -> tuple[int, int | None, int]:
+def _inbox(connection: Connection, *, tried: bool = True) -> tuple[int, int | None, int]:
     """Count what is pending and what is looked up, and find the oldest of what is pending.
+
+    Args:
+        connection: a transaction.
+        tried: find it among what failed before, too.
 
     To tell them apart takes their rows, which of a million takes half a minute, and would tell an operator least when
     most waits. So of a backlog all is counted as pending, and its age is that of what is looked at next.
@@ -100,14 +107,15 @@ def _inbox(connection: Connection) -> tuple[int, int | None, int]:
     # What an operator replays came long ago, and was finished since: it says nothing of how far behind we are.
     replayed = c.stations.contains(f'"{REPLAYED}"', autoescape=True)
     first = (
-        select(c.received_at_ms, in_effect.label("in_effect"), replayed.label("replayed"))
+        select(c.received_at_ms, c.attempts, in_effect.label("in_effect"), replayed.label("replayed"))
         .where(accepted)
         .order_by(c.retry_at_ms)
     )
     found = first.limit(BACKLOG_MIN).subquery()
+    waits = ~found.c.in_effect & ~found.c.replayed
     oldest, looking_up = connection.execute(
         select(
-            func.min(found.c.received_at_ms).filter(~found.c.in_effect, ~found.c.replayed),
+            func.min(found.c.received_at_ms).filter(waits if tried else waits & (found.c.attempts == 0)),
             func.count().filter(found.c.in_effect),
         )
     ).one()
