@@ -44,6 +44,8 @@ class Door(Section):
     """How much may be held of bodies at a time."""
     inbox_age_seconds: float = Field(default=900.0, ge=0)
     """When what waits in the inbox is old: a storm that the workers cannot follow is slowed down then. 0: never."""
+    inbox_pending_min: int = Field(default=10_000, ge=100)
+    """Fewer that wait are no storm, however old they are."""
 
 
 class Store(Section):

@@ -8,8 +8,6 @@ there is much of it, it becomes more, and the workers are at work. While they ar
 from dataclasses import dataclass, replace
 from typing import Final
 
-BACKLOG_MIN: Final = 10_000
-"""Less is no backlog, however old: one notification that keeps failing is as old."""
 STUCK_SECONDS: Final = 60.0
 """Workers that finished nothing for so long are not at work."""
 PACE_MIN: Final = 20.0
@@ -24,7 +22,7 @@ class Reading:
 
     Attributes:
         at: Unix seconds.
-        oldest: when the oldest of what is pending came, in Unix seconds; None: nothing is.
+        oldest: when the oldest came of what is pending and nobody tried, in Unix seconds; None: all was tried.
         taken: how many this door has let in so far.
     """
 
@@ -49,13 +47,14 @@ class Behind:
     moved_at: float = 0.0
 
 
-def go_on(behind: Behind, now: Reading, *, age_seconds_max: float) -> Behind:
+def go_on(behind: Behind, now: Reading, *, age_seconds_max: float, pending_min: int) -> Behind:
     """Take the next reading in.
 
     Args:
         behind: how it stood.
         now: the reading.
         age_seconds_max: what is younger is not old.
+        pending_min: fewer are no backlog, however old.
     """
     last = behind.last
     if last is None:
@@ -63,7 +62,7 @@ def go_on(behind: Behind, now: Reading, *, age_seconds_max: float) -> Behind:
     moved = now.oldest != last.oldest or now.pending < last.pending
     seen = replace(behind, last=now, moved_at=now.at if moved else behind.moved_at)
     old = now.oldest is not None and now.at - now.oldest > age_seconds_max
-    if not old or now.pending < BACKLOG_MIN or now.at - seen.moved_at > STUCK_SECONDS:
+    if not old or now.pending < pending_min or now.at - seen.moved_at > STUCK_SECONDS:
         return replace(seen, pace=None)
     if now.pending <= last.pending:
         return replace(seen, pace=None if behind.pace is None else behind.pace * MORE)

@@ -63,7 +63,8 @@ async def _look(app: web.Application, gate: Gate) -> Behind:
         return Behind()
     oldest = None if oldest_ms is None else oldest_ms / 1000
     reading = Reading(runtime.clock(), pending, oldest, gate.taken)
-    return go_on(gate.behind, reading, age_seconds_max=runtime.settings.door.inbox_age_seconds)
+    bounds = runtime.settings.door
+    return go_on(gate.behind, reading, age_seconds_max=bounds.inbox_age_seconds, pending_min=bounds.inbox_pending_min)
 
 
 def _read(runtime: Runtime) -> tuple[int, int | None]:
