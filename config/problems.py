@@ -24,8 +24,13 @@ class ConfigError(Exception):
     """The configuration cannot be used; its text has one line per problem, ready for the operator."""
 
     def __init__(self, lines: Sequence[str]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = tuple(lines)
+        self.lines = tuple(map(_one_line, lines))
+        super().__init__("\n".join(self.lines))
+
+
+def _one_line(text: str) -> str:
+    """Write what no terminal shows as one line as Python does: a key of TOML that is quoted may hold anything."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
 def dotted(path: Path) -> str:

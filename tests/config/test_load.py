@@ -236,6 +236,16 @@ class TestUnknownKeys:
 
         assert f"server.{name} is not a key; did you mean" in line
 
+    def test_whatever_a_key_holds_it_is_one_line(self, write):
+        """A quoted key may hold ends of lines and what colors a terminal: they are shown, and not done."""
+        path = write('"8\\n0" = 1\n"\\u001B[31m\\u2028ä" = 2\n')
+
+        lines = mistakes(path)
+        assert [f"{path}: 8\\n0 is not a key", f"{path}: \\x1b[31m\\u2028ä is not a key"] == [
+            line.partition(";")[0] for line in lines
+        ]
+        assert "\n".join(lines) == str(ConfigError(lines))
+
     def test_every_mistake_is_told_at_once(self, write):
         """One look at the lines is enough to mend the file."""
         lines = mistakes(write("[server]\nprot = 1\nport = 'x'\n"), {"CLAWBACK_WORK__THREADS": "0"})

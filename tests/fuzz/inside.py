@@ -112,7 +112,8 @@ def configured(directory: Path) -> Way:
     example = (ROOT / "clawback.example.toml").read_bytes()
     tree = load(ROOT / "clawback.example.toml", {}).model_dump(mode="json", exclude_unset=True)
     environ = {"CLAWBACK_SERVER__PORT": "80", "CLAWBACK_APPS__ACME__STRIPE__WEBHOOK_SECRETS": '["whsec_1"]'}
-    seeds = (json.dumps({"file": tree, "environ": environ}).encode(), *_quoted(example))
+    odd = {"file": {"8\n0": 1, "door": {"\x1b[31m\u2028": 1}}, "environ": {"CLAWBACK_\n": "1"}}
+    seeds = (*(json.dumps(each).encode() for each in ({"file": tree, "environ": environ}, odd)), *_quoted(example))
     return run, seeds, ("sqlite:///x.db", "postgresql://a@b/c", "embedded", "CLAWBACK_STORE__URL", "whsec_", "*")
 
 
