@@ -21,8 +21,8 @@ class Server(Section):
         *("127.0.0.0/8", "::1/128"),
         *("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"),
     )
-    """Networks of proxies that are believed whom they add to X-Forwarded-For. Where requests come from matters to the
-    audit log and to the limit on failed authentication, and to nothing else."""
+    """Networks of our proxies: the address that one of them adds to X-Forwarded-For is believed. Where requests come
+    from matters to the audit log and to the limit on failed authentication, and to nothing else."""
     body_timeout_seconds: float = Field(default=10.0, gt=0)
     """How long a platform may take to send its body."""
     streams_max: int = Field(default=5000, ge=0, le=100_000)

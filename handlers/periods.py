@@ -90,7 +90,7 @@ def _users(
     """Find whose each lineage is. A store account is no user: two of an app's users may share one."""
     if lines is None:
         return {"": facts.users(ordered)}
-    names = {line: [] for line in ("", *lines.values())}  # type: dict[str, list[Entry]]
+    names: dict[str, list[Entry]] = {line: [] for line in ("", *lines.values())}
     for cluster in grouped:
         if line := _line(cluster.lineage, lines):
             names[line].extend(cluster.entries)

@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection, or_
 
@@ -23,13 +23,10 @@ from handlers.erased import PREFIX, SHORT, guesses, mentions, pattern_of
 from schemas.entry import Entry
 from worker.runtime import Runtime
 from worker.sealing import Sealed
-from worker.store import erasing
+from worker.store import answers, erasing
 from worker.store import tables as t
 
 T = TypeVar("T")
-
-SEALED: Final = "sealed:"
-"""How an answer begins that was kept sealed."""
 
 Tell = Callable[[int], None]
 """Is told of so many rows that were looked at."""
@@ -246,7 +243,7 @@ def _forget_answers(runtime: Runtime, person: Person, tell: Tell) -> int:
 def _answers_with(runtime: Runtime, body: str, wanted: "re.Pattern[bytes]") -> bool:
     """Tell whether an answer mentions the person; one that no key opens answers nobody, and may go."""
     try:
-        answer = runtime.sealer.open(body.removeprefix(SEALED)) if body.startswith(SEALED) else body
+        answer = runtime.sealer.open(body.removeprefix(answers.SEALED)) if body.startswith(answers.SEALED) else body
     except Sealed:
         return True
     return wanted.search(answer.encode()) is not None

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.store.tables import idempotency
 
+SEALED: Final = "sealed:"
+"""How the body of an answer begins that was sealed before it was kept."""
 ABANDONED_MS = 120 * 1000
 """A claim without an answer for this long belongs to a process that died."""
 

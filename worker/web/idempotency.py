@@ -24,7 +24,6 @@ HOUR_MS = 3_600_000
 KEY_PATTERN = r"^[!-~]{1,255}$"
 SECRET = web.RequestKey("secret", bool)
 """Set by whoever answers with a secret: what is kept of that answer is sealed, or not kept without a key."""
-_SEALED = "sealed:"
 
 
 @web.middleware
@@ -49,7 +48,7 @@ async def _first(request: web.Request, handler: Handler, key: str, claimed: answ
         await _write(request, answers.release, key, claimed)
     else:
         body, sealer = response.body.decode(), request.config_dict[RUNTIME].sealer
-        kept = _SEALED + sealer.seal(body) if sealer or SECRET in request else body
+        kept = answers.SEALED + sealer.seal(body) if sealer or SECRET in request else body
         await _write(request, answers.keep, key, claimed, response.status, kept)
     return response
 
@@ -59,9 +58,11 @@ def _again(claimed: answers.Claimed, fingerprint: str, sealer: Sealer) -> web.Re
         raise Refused(Refusal(409, "idempotency_key_reused", "That key came with another request.", HEADER))
     if claimed.status is None or claimed.body is None:
         raise Refused(Refusal(409, "idempotency_key_in_use", "The first request is still under way.", HEADER))
-    _, sealed, text = claimed.body.rpartition(_SEALED) if claimed.body.startswith(_SEALED) else ("", "", claimed.body)
+    body = claimed.body
+    if body.startswith(answers.SEALED):
+        body = sealer.open(body.removeprefix(answers.SEALED))
     return web.Response(
-        body=(sealer.open(text) if sealed else text).encode(),
+        body=body.encode(),
         status=claimed.status,
         content_type="application/json",
         headers={"Idempotent-Replayed": "true"},
