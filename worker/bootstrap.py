@@ -34,7 +34,7 @@ def build(settings: Settings, *, broker: RedisBroker | None = None, traces: Trac
     take_room()
     return Runtime(
         settings=settings,
-        store=Store(settings.store.url, settings.store),
+        store=Store(settings.store.url, settings.store, met=metrics.store_conflicts.inc),
         queue=BrokerQueue(broker or make_broker(settings)),
         metrics=metrics,
         clock=time.time,

@@ -152,6 +152,10 @@ class Metrics:
         self.lookup_seconds = time("lookup_seconds", "From a question to a platform's API to its answer", ("platform",))
         self.entitlement_changes = count("entitlement_changes", "Entitlements changed, by event type", ("type",))
 
+        self.store_conflicts = count(
+            "store_conflicts", "Transactions in which another one came in between, so that they were done again"
+        )
+
         self.authentication_failures = count(
             "authentication_failures", "Requests to the admin side that showed nothing good, by the reason", ("reason",)
         )

@@ -34,19 +34,25 @@ class Contended(StoreUnavailable):
     """Somebody else changed the same thing at the same time: nothing was stored, and trying again at once helps."""
 
 
+def _nobody() -> None:
+    """Tell nobody."""
+
+
 class Store:
     """One database, shared by every thread of a process.
 
     Args:
         url: `sqlite:///file` or `postgresql://user@host/database`.
         choices: how many connections, and how long to wait for what.
+        met: is told whenever somebody else came in between, and work is to be done again.
 
     Raises:
         DriverMissing: the database is PostgreSQL, and its driver is not installed.
     """
 
-    def __init__(self, url: str, choices: Choices | None = None) -> None:
+    def __init__(self, url: str, choices: Choices | None = None, *, met: Callable[[], None] = _nobody) -> None:
         self.url = url
+        self._met = met
         parsed, choices = make_url(url), choices or Choices()
         self._ours = postgresql if parsed.get_backend_name() == "postgresql" else sqlite
         self.engine: Engine = self._ours.open_engine(parsed, choices)
@@ -92,6 +98,7 @@ class Store:
                 with self.write() as connection:
                     return work(connection)
             except Contended:
+                self._met()
                 if tried == CHANGE_TRIES_MAX:
                     raise
                 time.sleep(random.uniform(0, tried * CHANGE_PAUSE_SECONDS))  # noqa: S311 - jitter, not a secret
