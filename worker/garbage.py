@@ -9,8 +9,9 @@ from typing import Final
 
 USUAL: Final = gc.get_threshold()
 """As Python itself has it, read before anybody changes it."""
-SELDOM: Final = 20_000
-"""So many more objects made than freed before it looks: a few sets' worth, about ten megabytes."""
+SELDOM: Final = 60_000
+"""So many more objects made than freed before it looks: more than the sets that are under way hold at a time, which are
+freed without it. What it would look through there, one set after the other, is no garbage."""
 
 
 def look_seldom() -> None:
