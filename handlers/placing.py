@@ -43,6 +43,26 @@ def refs_of(entry: Entry) -> tuple[Ref, ...]:
     return tuple([Ref(app, platform, space, ref) for ref in entry.refs])
 
 
+def lineage_begun(refs: Sequence[Ref]) -> str:
+    """Make our id of the lineage that begins with an entry of these refs."""
+    return ids.make("lin", *refs[0])
+
+
+def lineages_begun(known: Iterable[Ref], named: Iterable[Sequence[Ref]]) -> list[str]:
+    """List the lineages that entries begin: those that share no id with what is known, nor with one before them.
+
+    Args:
+        known: the refs that lead somewhere already.
+        named: the refs of each entry.
+    """
+    met, begun = set(known), []
+    for refs in named:
+        if met.isdisjoint(refs):
+            begun.append(lineage_begun(refs))
+        met.update(refs)
+    return begun
+
+
 def place(book: Book, entries: Iterable[Entry]) -> Placed:
     """Put entries into their lineages; an entry that is already there adds nothing."""
     step = _Step(book)
@@ -63,7 +83,7 @@ class _Step:
     def put(self, entry: Entry) -> None:
         refs = refs_of(entry)
         found = sorted({key for ref in refs if (key := self.refs.get(ref) or self._book.refs.get(ref))})
-        home = found[0] if found else ids.make("lin", *refs[0])
+        home = found[0] if found else lineage_begun(refs)
         joined = self._join(home, found)
         if any(known.id == entry.id for known in joined.entries):
             return

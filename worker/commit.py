@@ -33,7 +33,7 @@ class Bookkeeper:
         self._room = room
         # Asked before it is needed: then nobody waits for it alone.
         self._listening = listening.ask_listening(connection, {entry.app for entry in entries})
-        self._before = ledger.load_book(connection, entries, for_update=True)
+        self._before, self._begun = ledger.lock_book(connection, entries)
         self._draft = Draft(self._before)
         self._merged: dict[str, str] = {}
         self._erased = {
@@ -110,7 +110,9 @@ class Bookkeeper:
         Raises:
             Contended: the transaction must be done again; `Store.change` does.
         """
-        written = ledger.write_book(self._connection, self._before, self.book, merged=self._merged, now_ms=self._now_ms)
+        written = ledger.write_book(
+            self._connection, self._before, self.book, begun=self._begun, merged=self._merged, now_ms=self._now_ms
+        )
         queue = listening.enqueue(self._connection, self.events, self._listening, self._now_ms, self._room)
         feed.append(self._connection, self.events, now_ms=self._now_ms)
         written.confirm()

@@ -85,7 +85,7 @@ def load_and_write(connection: Connection) -> None:
 
 def loading(known: list[Entry]) -> Work:
     """Load the book of a set that is there."""
-    return lambda connection: ledger.load_book(connection, known, for_update=True)
+    return lambda connection: ledger.lock_book(connection, known)
 
 
 def by_psycopg(store: Store) -> Callable[[Work], None]:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handlers.placing import place, refs_of
+from handlers.placing import lineages_begun, place, refs_of
 from schemas.book import Book, Ref
 from schemas.entry import Entry, EntryKind
 from tests.handlers.entries import APPLE, GOOGLE, SUBSCRIPTION, bought, entry, money
@@ -72,3 +72,12 @@ def test_arrival_decides_nothing_but_the_name(entries: list[Entry], random):
     assert together == {frozenset(e.id for e in lineage.entries) for lineage in other.lineages.values()}
     for key, lineage in book.lineages.items():
         assert {key} == {book.refs[ref] for each in lineage.entries for ref in refs_of(each)}
+
+
+@given(some_entries(), st.integers(0, 8))
+def test_what_will_be_begun_is_known_before_anything_is_placed(entries: list[Entry], cut: int):
+    """Whatever lineage is new in the end was named beforehand, by the ids of the entries alone."""
+    book = place(Book(), entries[:cut]).book
+    begun = lineages_begun(book.refs, map(refs_of, entries[cut:]))
+
+    assert place(book, entries[cut:]).book.lineages.keys() - book.lineages.keys() <= set(begun)

@@ -143,6 +143,18 @@ def test_a_chain_of_merges_in_one_set(at: Desk):
         assert {home} == {row["lineage"] for row in at.rows(table)}
 
 
+def test_nothing_is_left_of_a_lineage_that_was_begun_in_vain(at: Desk):
+    """What broke before it was placed, or proved to belong to another, leaves no row to lock."""
+    apart = [bought(0, "ch_1"), bought(0, None, aliases=["invoice:in_1"])]
+    tie = entry(K.LINKED, 0, "ch_1", aliases=["invoice:in_1"])
+    with at.store.write() as connection:
+        keeper = Bookkeeper(connection, [*apart, tie, bought(0, "ch_that_breaks")], now_ms=NOW_MS)
+        keeper.tell([*apart, tie], acme())
+        keeper.write()
+
+    assert {row["lineage"] for row in at.rows(tables.refs)} == {row["id"] for row in at.rows(tables.lineages)}
+
+
 def test_merges_cost_the_same_however_many(at: Desk):
     """Ten pairs that turn out to be one each are merged by as many statements as one pair."""
     # On Stripe each paid invoice merges two lineages: a set of fifty cost two hundred statements more than one.

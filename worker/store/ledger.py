@@ -1,8 +1,9 @@
 """Load the book that a set of entries concerns, and write what a decision changed: a fixed number of statements each.
 
 Whoever decides locks first: the lineages that are concerned, then their customers, each in the order of their ids, so
-that two who want the same wait for each other and never in a circle. What is not there yet cannot be locked; it is
-inserted in the end, and if somebody else was faster the whole transaction is done again, on what they wrote.
+that two who want the same wait for each other and never in a circle. What is not there yet cannot be locked. It is
+inserted: a lineage at once, so that who comes second waits there and has decided nothing yet, all else in the end. If
+somebody else was faster the whole transaction is done again, on what they wrote.
 
 Purchases, refunds and entitlements are stored as their resources: a column per field, so that what the API reads is
 what the fold made. Tuples are JSON text.
@@ -16,7 +17,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, update
 
 from handlers.ledger import purchase_id_of
-from handlers.placing import refs_of
+from handlers.placing import lineages_begun, refs_of
 from schemas.base import Access
 from schemas.book import Book, Held, Holder, Lineage, Ref
 from schemas.entry import Entry
@@ -63,15 +64,35 @@ class Written:
                 raise Contended(table)
 
 
-def load_book(connection: Connection, entries: Sequence[Entry], *, for_update: bool = False) -> Book:
-    """Load everything that deciding about these entries may read.
+def load_book(connection: Connection, entries: Sequence[Entry]) -> Book:
+    """Load everything that deciding about these entries may read."""
+    refs = _load_refs(connection, {ref for entry in entries for ref in refs_of(entry)}, for_update=False)
+    return _load(connection, entries, refs, for_update=False)
+
+
+def lock_book(connection: Connection, entries: Sequence[Entry]) -> tuple[Book, Collection[str]]:
+    """Load it to the end of a transaction in which nobody else decides about the same, and begin lineages that are new.
 
     Args:
         connection: a transaction.
         entries: what will be said.
-        for_update: lock it too, to the end of the transaction.
+
+    Returns:
+        The book, and the lineages that were begun: nothing is in them yet.
+
+    Raises:
+        Contended: somebody else began one of them, and committed while we waited.
     """
-    refs = _load_refs(connection, {ref for entry in entries for ref in refs_of(entry)}, for_update=for_update)
+    named = [refs_of(entry) for entry in entries]
+    refs = _load_refs(connection, {ref for own in named for ref in own}, for_update=True)
+    begun = lineages_begun(refs, named)
+    inserted = _insert_new(connection, t.lineages, ("id",), [(key,) for key in begun])
+    book = _load(connection, entries, refs, for_update=True)
+    Written((inserted,)).confirm()
+    return book, begun
+
+
+def _load(connection: Connection, entries: Sequence[Entry], refs: Mapping[Ref, str], *, for_update: bool) -> Book:
     wanted = set(refs.values())
     said = _load_entries(connection, wanted)
     everything = [*entries, *(entry for own in said.values() for entry in own)]
@@ -96,19 +117,31 @@ def write_book(
     before: Book,
     after: Book,
     *,
+    begun: Collection[str],
     merged: Mapping[str, str],
     now_ms: int,
 ) -> Written:
     """Write what differs between two books.
 
+    Args:
+        connection: the transaction that locked the first one.
+        before: as it was locked.
+        after: as it is to be.
+        begun: lineages whose rows are there, though the first book has none of them.
+        merged: lineage → the one it went into.
+        now_ms: Unix milliseconds.
+
     Returns:
         To be called before the commit.
     """
     # First what others wait for, in the order in which it is locked: whoever comes later holds nothing that we need.
-    begun = [key for key in after.lineages if key not in before.lineages]
-    new = [_insert_new(connection, t.lineages, ("id",), [(key,) for key in begun])]
+    there = before.lineages.keys() | begun
+    new = [_insert_new(connection, t.lineages, ("id",), [(key,) for key in after.lineages if key not in there])]
     new.append(_write_customers(connection, before, after))
     _write_merges(connection, before, merged)
+    # What was begun for entries that broke, or proved to belong elsewhere.
+    if gone := {*merged, *begun} - after.lineages.keys():
+        connection.execute(delete(t.lineages).where(t.lineages.c.id.in_(sorted(gone))))
     new.append(_write_refs(connection, before, after))
     _write_entries(connection, before, after, now_ms)
     _write_views(connection, before, after)
@@ -198,7 +231,6 @@ def _write_merges(connection: Connection, before: Book, merged: Mapping[str, str
         connection.execute(moved, moves)
     if refs := _refs_moved(before, merged):
         connection.execute(_moved_ref, refs)
-    connection.execute(delete(t.lineages).where(t.lineages.c.id.in_(sorted(merged))))
 
 
 def _refs_moved(before: Book, merged: Mapping[str, str]) -> list[dict[str, str]]:
