@@ -2,28 +2,17 @@
 
 import json
 import time
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from config.settings import Settings
 from tests.cli.installation import Installation
 from tests.services import on_valkey, valkey
 from tests.store.outbox_story import enqueue, event
-from tests.worker.desk import desk
 from worker.broker import make_broker, queue_depths
 from worker.store import feed, tables
 
 __all__ = ["on_valkey", "valkey"]
 
 DAY_MS = 86_400_000
-
-
-@pytest.fixture(name="installed")
-def _installed(tmp_path: Path, store_url: str) -> Iterator[Installation]:
-    with desk(tmp_path, url=store_url) as at:
-        yield Installation(at, tmp_path)
 
 
 def test_everything_goes_that_is_older_than_it_is_kept(installed: Installation):

@@ -4,29 +4,14 @@ Real: the command, both databases. Absent: a broker and workers, so what is acce
 """
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.cli.installation import Installation
 from tests.handlers.entries import NOW_MS
-from tests.worker.desk import desk
 from worker.store import tables
 
 DAY_MS = 86_400_000
-
-
-@pytest.fixture(name="installed")
-def _installed(tmp_path: Path, store_url: str) -> Iterator[Installation]:
-    with desk(tmp_path, url=store_url) as at:
-        yield Installation(at, tmp_path)
-
-
-@pytest.fixture(name="on_sqlite")
-def _on_sqlite(tmp_path: Path) -> Iterator[Installation]:
-    with desk(tmp_path) as at:
-        yield Installation(at, tmp_path)
 
 
 def test_what_is_chosen_is_accepted_again(installed: Installation):
