@@ -7,6 +7,7 @@ from hypothesis import is_hypothesis_test
 
 from tests import effort
 from tests.services import emptied, new_database, postgresql, shared_database, store_url  # noqa: F401 - fixtures
+from tests.worker.desk import open_desk  # noqa: F401 - a fixture
 
 effort.register()
 

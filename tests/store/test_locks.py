@@ -60,12 +60,6 @@ print(said, flush=True)
 """
 
 
-@pytest.fixture(name="at")
-def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
-    with desk(tmp_path, url=store_url) as opened:
-        yield opened
-
-
 @pytest.fixture(name="on_postgresql")
 def _on_postgresql(tmp_path: Path, emptied: str) -> Iterator[Desk]:
     with desk(tmp_path, url=emptied) as opened:

@@ -4,7 +4,6 @@ Real: SQLite and PostgreSQL, two connections of two workers, PostgreSQL's own vi
 and the stop, which is a step that comes late. Asserted: rows.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,6 @@ from worker.store.engine import Store, StoreUnavailable
 from worker.store.inbox import Outcome
 from worker.store.tables import customers, deliveries, entries, events, notifications
 from worker.sweeper import give_up_silent
-
-
-@pytest.fixture(name="at")
-def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
-    with desk(tmp_path, url=store_url) as opened:
-        yield opened
 
 
 async def accepted(at: Desk) -> list[str]:

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -38,12 +38,6 @@ from prometheus_client import CollectorRegistry, generate_latest
 from worker.metrics import shared_registry
 print(generate_latest(shared_registry(CollectorRegistry())).decode())
 """
-
-
-@pytest.fixture(name="at")
-def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
-    with desk(tmp_path, url=store_url) as opened:
-        yield opened
 
 
 @pytest.fixture(name="tally")

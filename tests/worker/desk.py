@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client import CollectorRegistry
 from sqlalchemy import Connection, event, select
 
@@ -165,6 +166,13 @@ def desk(
     queue, clock = ListQueue(), Clock()
     yield Desk(Runtime(settings, store, queue, Metrics(CollectorRegistry()), clock), queue, clock)
     store.close()
+
+
+@pytest.fixture(name="at")
+def open_desk(tmp_path: Path, store_url: str) -> Iterator[Desk]:
+    """Open a desk on each kind of database in turn; whoever needs another one makes it under the same name."""
+    with desk(tmp_path, url=store_url) as opened:
+        yield opened
 
 
 def arrival(

@@ -4,13 +4,9 @@ Real: both databases, inbox, processing, ledger. Double: the queue and the clock
 """
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.handlers.entries import NOW_MS
-from tests.worker.desk import Desk, arrival, desk
+from tests.worker.desk import Desk, arrival
 from tests.worker.stripe_events import a_refunded_subscription
 from worker.deeds import of_the_command_line
 from worker.inbox import Inbox
@@ -21,12 +17,6 @@ from worker.store.selection import Selection
 
 NOTE = of_the_command_line("notification.replay", lambda: NOW_MS / 1000).note_each
 VIEWS = (tables.entries, tables.purchases, tables.refunds, tables.entitlements, tables.events, tables.deliveries)
-
-
-@pytest.fixture(name="at")
-def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
-    with desk(tmp_path, url=store_url) as opened:
-        yield opened
 
 
 async def accept(at: Desk, sales: int = 1) -> list[str]:

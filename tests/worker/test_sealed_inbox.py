@@ -3,14 +3,12 @@
 Real: inbox, processing, store on SQLite and PostgreSQL, Stripe's event shapes. Double: queue and clock.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 
-from tests.worker.desk import Desk, arrival, desk
+from tests.worker.desk import Desk, arrival
 from tests.worker.stripe_events import charge, refund
 from worker import reseal as resealing
 from worker.bodies import PLAIN, Bodies, is_sealed
@@ -23,12 +21,6 @@ from worker.store import seals, tables
 
 OLD, NEW, LOST = (Fernet.generate_key().decode() for _ in range(3))
 TOLD = (("charge.succeeded", charge("1")), ("refund.created", refund("1")))
-
-
-@pytest.fixture(name="at")
-def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
-    with desk(tmp_path, url=store_url) as opened:
-        yield opened
 
 
 async def accepted(at: Desk, *keys: str, first: int = 0) -> list[str]:

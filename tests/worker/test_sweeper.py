@@ -4,11 +4,8 @@ Real: sweeper, inbox, processing, outbox and ledger on SQLite. Double: the queue
 """
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
 from sqlalchemy import event as watch
 
 from config.settings import Settings
@@ -17,7 +14,7 @@ from schemas.base import Access
 from schemas.resources import PurchaseTold
 from tests.handlers.entries import ANNUAL, NOW_MS, acme
 from tests.handlers.stripe_story import BASIL_INVOICE, BASIL_LINE
-from tests.worker.desk import SETTINGS, Desk, Statements, arrival, desk
+from tests.worker.desk import SETTINGS, Desk, Statements, arrival
 from worker.audit import check_fold
 from worker.inbox import Inbox
 from worker.process import process
@@ -28,12 +25,6 @@ from worker.sweeper import BATCH_MAX, LEASE_SECONDS, sweep, tidy
 from worker.tell import tell
 
 DAY = 86_400
-
-
-@pytest.fixture(name="at")
-def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
-    with desk(tmp_path, url=store_url) as opened:
-        yield opened
 
 
 def sold(at: Desk, name: str, *, days: int = 30, app: str = "acme", **said: object) -> None:

@@ -3,8 +3,6 @@
 Real: everything behind the API: ledger, processing, outbox on SQLite. Double: queue and clock.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +12,7 @@ from schemas.entry import EntryKind
 from schemas.resources import Purchase, PurchaseTold
 from tests.handlers.entries import ANNUAL, MONTHLY, NOW_MS, acme, bought, money
 from tests.handlers.stripe_story import CHARGE, REFUND
-from tests.worker.desk import Desk, arrival, desk
+from tests.worker.desk import Desk, arrival
 from worker.audit import check_fold
 from worker.commit import Bookkeeper
 from worker.inbox import Inbox
@@ -22,12 +20,6 @@ from worker.process import process
 from worker.store import tables
 from worker.store.engine import StoreUnavailable
 from worker.tell import tell
-
-
-@pytest.fixture(name="at")
-def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
-    with desk(tmp_path, url=store_url) as opened:
-        yield opened
 
 
 def say(at: Desk, purchase_id: str = "ch_3Annual", **said: object) -> tuple[Purchase, bool]:

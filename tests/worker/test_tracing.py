@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
@@ -22,7 +21,7 @@ from structlog.testing import capture_logs
 from config.check import problems
 from config.settings import Settings
 from tests.store.outbox_story import subscribe_by_api, subscriber
-from tests.worker.desk import Desk, arrival, desk
+from tests.worker.desk import Desk, arrival
 from tests.worker.stripe_events import a_refunded_subscription
 from tests.worker.test_born_claimed import Noting
 from worker import collector
@@ -46,12 +45,6 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 """
 """As if the extra were not installed."""
-
-
-@pytest.fixture(name="at")
-def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
-    with desk(tmp_path, url=store_url) as opened:
-        yield opened
 
 
 @pytest.fixture(name="kept")
