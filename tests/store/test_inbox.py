@@ -5,25 +5,15 @@ Real: the store on SQLite. Double: nothing.
 
 import json
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from schemas.received import Identity
-from tests.worker.desk import Desk, desk
+from tests.worker.desk import Desk
 from worker.inbox import Arrival
 from worker.store import inbox, tables
 from worker.store.inbox import Outcome
 
 NOW_MS = 1_770_000_000_000
-
-
-@pytest.fixture(name="at")
-def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
-    with desk(tmp_path, url=store_url) as opened:
-        yield opened
 
 
 def row(name: str, **said: Any) -> dict[str, Any]:

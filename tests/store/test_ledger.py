@@ -28,12 +28,6 @@ from worker.store import ledger, tables
 K = EntryKind
 
 
-@pytest.fixture(name="at")
-def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
-    with desk(tmp_path, url=store_url) as opened:
-        yield opened
-
-
 @pytest.fixture(name="embedded")
 def _embedded(tmp_path: Path) -> Iterator[Desk]:
     """Open a desk on SQLite, where writers queue; `test_contention.py` has what is PostgreSQL's."""

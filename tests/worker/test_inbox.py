@@ -20,12 +20,6 @@ from worker.store import tables
 from worker.store.engine import StoreUnavailable
 
 
-@pytest.fixture(name="at")
-def _at(tmp_path: Path, store_url: str) -> Iterator[Desk]:
-    with desk(tmp_path, url=store_url) as opened:
-        yield opened
-
-
 @pytest.fixture(name="embedded")
 def _embedded(tmp_path: Path) -> Iterator[Desk]:
     """Open a desk on SQLite: its file can be filled up, or taken away."""
