@@ -24,6 +24,18 @@ CHARGE: dict[str, Any] = {
     "status": "succeeded",
 }
 """Somebody's annual plan, bought nine months before now: Stripe does not know whose."""
+CHECKOUT: dict[str, Any] = {
+    "id": "cs_live_1",
+    "object": "checkout.session",
+    "amount_total": 4999,
+    "created": CHARGE["created"],
+    "currency": "usd",
+    "metadata": {},
+    "mode": "payment",
+    "payment_intent": "pi_3Annual",
+    "payment_status": "paid",
+}
+"""The checkout in which it was bought."""
 REFUND: dict[str, Any] = {
     "id": "re_3Annual",
     "object": "refund",

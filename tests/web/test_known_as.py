@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import event
 
 from tests.web import by_stripe, seed
-from tests.web.by_stripe import CHARGE, REFUND
+from tests.web.by_stripe import CHARGE, CHECKOUT, REFUND
 from tests.web.service import Service
 from tests.web.test_told_subscriptions import INVOICE
 
@@ -33,18 +33,7 @@ async def test_an_id_that_was_told_first_still_finds_its_purchase(service: Servi
     """Told by its checkout, known by its charge since: whoever kept the checkout's id finds it."""
     await by_stripe.tell(service, "cs_live_1")
     assert ["cs_live_1"] == await found(service, "cs_live_1")
-    session = {
-        "id": "cs_live_1",
-        "object": "checkout.session",
-        "amount_total": 4999,
-        "created": CHARGE["created"],
-        "currency": "usd",
-        "metadata": {},
-        "mode": "payment",
-        "payment_intent": "pi_3Annual",
-        "payment_status": "paid",
-    }
-    await by_stripe.say(service, "checkout.session.completed", session, at=CHARGE["created"])
+    await by_stripe.say(service, "checkout.session.completed", CHECKOUT, at=CHARGE["created"])
     await by_stripe.say(service, "charge.succeeded", CHARGE, at=CHARGE["created"])
 
     assert ["ch_3Annual"] == await found(service, "cs_live_1")

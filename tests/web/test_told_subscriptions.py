@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.web import by_stripe, seed
-from tests.web.by_stripe import CHARGE, REFUND
+from tests.web.by_stripe import CHARGE, CHECKOUT, REFUND
 from tests.web.service import Service
 
 INVOICE: dict[str, Any] = {
@@ -76,18 +76,7 @@ async def test_a_subscription_brings_its_refund_in(service: Service) -> None:
 async def test_a_checkout_is_a_name_of_its_purchase(service: Service) -> None:
     """A purchase that was told by its checkout session is the one that Stripe's session leads to."""
     status, told = await by_stripe.tell(service, "cs_live_1")
-    session = {
-        "id": "cs_live_1",
-        "object": "checkout.session",
-        "amount_total": 4999,
-        "created": CHARGE["created"],
-        "currency": "usd",
-        "metadata": {},
-        "mode": "payment",
-        "payment_intent": "pi_3Annual",
-        "payment_status": "paid",
-    }
-    await by_stripe.say(service, "checkout.session.completed", session, at=CHARGE["created"])
+    await by_stripe.say(service, "checkout.session.completed", CHECKOUT, at=CHARGE["created"])
     await by_stripe.say(service, "charge.succeeded", CHARGE, at=CHARGE["created"])
 
     (bought,) = (await service.get("/v1/purchases"))["data"]
