@@ -120,9 +120,8 @@ def _product(words: Sequence[Entry]) -> str | None:
 
 def _user(own: Users, lineage: Users) -> str | None:
     """Find whose it is: said of this purchase, else of another period of it; a guess comes last."""
-    sure: tuple[Authority, ...] = ("platform", "app")
-    guess: tuple[Authority, ...] = ("guess",)
-    return next((said[by] for group in (sure, guess) for said in (own, lineage) for by in group if by in said), None)
+    sure = own.get("platform") or own.get("app") or lineage.get("platform") or lineage.get("app")
+    return sure or own.get("guess") or lineage.get("guess")
 
 
 def who_says_the_end(own: Sequence[Entry], whole_lineage: Sequence[Entry], *, newest: bool) -> Entry | None:
