@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, Literal, ParamSpec, TypeVar, cast
+from typing import Literal, ParamSpec, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict
 
@@ -32,6 +32,13 @@ class Noun(BaseModel):  # noqa: PLW1641 - pydantic gives one to everything that 
         return self is other or (type(self) is type(other) and self.__dict__ == other.__dict__)
 
 
+# Where pydantic keeps what a noun holds (`BaseModel.__slots__`), set past the lock of frozen nouns, as it does itself.
+_set_values, _set_known, _set_extra, _set_private = (
+    BaseModel.__dict__[slot].__set__
+    for slot in ("__dict__", "__pydantic_fields_set__", "__pydantic_extra__", "__pydantic_private__")
+)
+
+
 def trusted(noun: Callable[P, N]) -> Callable[P, N]:
     """Make nouns of what our own code computed, with its types checked before it runs and not for each anew.
 
@@ -46,11 +53,10 @@ def trusted(noun: Callable[P, N]) -> Callable[P, N]:
 
     def make(*_: P.args, **given: P.kwargs) -> N:
         made = kind.__new__(kind)
-        set_: Callable[[Any, str, Any], None] = object.__setattr__  # as pydantic does, past the lock of frozen nouns
-        set_(made, "__dict__", nothing | given)
-        set_(made, "__pydantic_fields_set__", known)
-        set_(made, "__pydantic_extra__", None)
-        set_(made, "__pydantic_private__", None)
+        _set_values(made, nothing | given)
+        _set_known(made, known)
+        _set_extra(made, None)
+        _set_private(made, None)
         return made
 
     return make
