@@ -23,6 +23,9 @@ class Bookkeeper:
         entries: everything that will be said in it; what they concern is loaded at once.
         now_ms: Unix milliseconds, one reading for the whole transaction.
         room: who may be told from this process, right after the commit.
+
+    Raises:
+        Contended: as `write`, and before anything was decided.
     """
 
     def __init__(

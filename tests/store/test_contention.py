@@ -112,7 +112,7 @@ def held(at: Desk, entries: list[Entry], others: ThreadPoolExecutor) -> Iterator
 
 
 def test_two_that_begin_one_lineage(at: Desk, others: ThreadPoolExecutor):
-    """Two workers meet a purchase at once, neither finds it: the later one waits, and decides once, on what it finds."""
+    """Two workers meet a purchase, neither finds it: the later one waits, and decides once, on what it finds."""
     with held(at, [bought(0)], others) as commit:
         second = others.submit(count_decisions, at, money(EntryKind.REFUND_SUCCEEDED, 60))
         assert waits(at)

@@ -71,7 +71,7 @@ def load_book(connection: Connection, entries: Sequence[Entry]) -> Book:
 
 
 def lock_book(connection: Connection, entries: Sequence[Entry]) -> tuple[Book, Collection[str]]:
-    """Load it to the end of a transaction in which nobody else decides about the same, and begin lineages that are new.
+    """Load it locked, so that nobody else decides about the same until the commit; begin what lineages are new.
 
     Args:
         connection: a transaction.
