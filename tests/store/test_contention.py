@@ -241,6 +241,7 @@ def test_numbers_are_taken_in_the_order_of_commits(at: Desk, others: ThreadPoolE
     appended = others.submit(lambda: None)
     with at.store.write() as connection:
         feed.append(connection, [event(1, user="first")], now_ms=NOW_MS)
+        assert feed.newest_position(connection)  # whose answer comes behind those to all that was sent
         appended = others.submit(_append, at.store, event(1, user="second"))
         assert waits(at)
         assert not appended.done()

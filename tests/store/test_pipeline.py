@@ -5,10 +5,11 @@ Real: PostgreSQL and its driver, connections that it ends. Double: nothing.
 
 import logging
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import exc, func, select
+from sqlalchemy import Connection, exc, func, select
 
 from tests.store.outbox_story import new_store
 from worker.store import bulk
@@ -113,18 +114,93 @@ def test_a_connection_that_ends_in_the_middle(store: Store, lose: Callable[[Stor
     assert [] == _stored(store)
 
 
-def test_nobody_waits_for_a_transaction_to_begin(store: Store, tmp_path):
-    """A transaction is waited for where its answers are read and at its end, and for its beginning never."""
+def _waits(store: Store, said: Path, work: Callable[[Connection], object]) -> int:
+    """Count how often a transaction asks for all answers."""
     with store.look() as connection:  # the connection that is used next, too
         driver: Any = connection.connection.driver_connection
-    server = driver.pgconn
-    with (tmp_path / "said").open("w+") as said:
-        server.trace(said.fileno())
+    with said.open("w+") as trace:
+        driver.pgconn.trace(trace.fileno())
         with store.write() as connection:
-            bulk.insert(connection, t.customers, CUSTOMER, [("acme", "ann", 1)])
-        server.untrace()
-        said.seek(0)
-        waits = [line for line in said if "\tSync" in line]
+            work(connection)
+        driver.pgconn.untrace()
+        trace.seek(0)
+        return sum("\tSync" in line for line in trace)
 
-    assert 1 == len(waits)
+
+def test_nobody_waits_for_a_transaction_to_begin(store: Store, tmp_path: Path):
+    """A transaction is waited for where its answers are read and at its end, and for its beginning never."""
+
+    def insert(connection: Connection) -> None:
+        bulk.insert(connection, t.customers, CUSTOMER, [("acme", "ann", 1)])
+
+    assert 1 == _waits(store, tmp_path / "said", insert)
     assert [("ann", 1)] == _stored(store)
+
+
+def test_nobody_waits_for_what_sqlalchemy_begins_with(store: Store, tmp_path: Path):
+    """A transaction that begins with a statement of SQLAlchemy's own waits for that, and for its end."""
+
+    def insert(connection: Connection) -> None:
+        connection.execute(t.customers.insert().values(app="acme", user_id="ann", sequence=1))
+
+    assert 2 == _waits(store, tmp_path / "said", insert)
+    assert [("ann", 1)] == _stored(store)
+
+
+def test_a_transaction_that_says_nothing_asks_nothing(store: Store, tmp_path: Path):
+    """Whoever finds nothing to do costs no round trip."""
+    assert 0 == _waits(store, tmp_path / "said", lambda _connection: None)
+
+
+def test_more_than_fits_on_the_way_is_sent_and_answered(store: Store):
+    """Two that wait for each other to read would wait for ever: what is answered meanwhile is taken in."""
+    long = "x" * 10_000
+    with store.write() as connection:
+        asked = [bulk.ask(connection, "SELECT one FROM (VALUES (1)) AS t (one) WHERE 'y' IN ?", [long, "y"])]
+        said = [bulk.ask(connection, "SELECT repeat('z', 10000) WHERE 'y' IN ?", [long, "y"]) for _ in range(2_000)]
+        assert 20_000_000 == sum(len(text) for answer in said for (text,) in answer)
+
+    assert [[(1,)]] == [list(answer) for answer in asked]
+
+
+def _ask_what_is_not_there(store: Store) -> None:
+    with store.write() as connection:
+        asked = bulk.ask(connection, "SELECT * FROM no_such_table WHERE app IN ?", ["acme"])
+        bulk.ask(connection, SEQUENCES, ["acme"])
+        list(asked)
+
+
+def test_a_refused_statement_is_not_taken_for_prepared(store: Store):
+    """What the server never came to prepare is prepared when it is said again, on the same connection."""
+    for _ in range(2):
+        with pytest.raises(exc.ProgrammingError, match="no_such_table"):
+            _ask_what_is_not_there(store)
+    assert [] == _stored(store)
+
+
+def test_what_a_server_forgot_is_prepared_again(store: Store):
+    """Somebody between us and the server had it forget its prepared statements: the transaction is done again."""
+
+    def insert(connection: Connection) -> int:
+        return bulk.insert_absent(connection, t.customers, CUSTOMER, [("acme", "ann", 1)])()
+
+    _stored(store)
+    store.change(insert)
+    with store.look() as connection:
+        connection.exec_driver_sql("DEALLOCATE ALL")
+    assert 0 == store.change(insert)
+    assert [("ann", 1)] == _stored(store)
+
+
+def test_values_come_back_as_they_were_given(store: Store):
+    """Bytes, texts of any letters, large numbers and nothing at all."""
+    question = "SELECT body, headers, received_at_ms, finished_at_ms FROM notifications WHERE id IN ?"
+    given = (b"\x00\xff\\", "\N{SNOWMAN} '\"%b", 2**62, None)
+    row: dict[str, Any] = dict.fromkeys(
+        ("id", "app", "platform", "scope", "notification_id", "type", "subtype", "stations"), "x"
+    )
+    row |= {"status": "accepted", "attempts": 0, "retry_at_ms": 0, "occurred_at_ms": 0}
+    row |= dict(zip(("body", "headers", "received_at_ms", "finished_at_ms"), given, strict=True))
+    with store.write() as connection:
+        bulk.insert(connection, t.notifications, tuple(row), [tuple(row.values())])
+        assert [given] == list(bulk.ask(connection, question, ["x"]))

@@ -23,14 +23,15 @@ DRIVER = "postgresql+psycopg"
 INSTALL = "pip install 'clawback[postgresql]'"
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-CONTENTION = frozenset({"40001", "40P01"})
-"""serialization_failure, deadlock_detected."""
+CONTENTION = frozenset({"40001", "40P01", "26000"})
+"""serialization_failure, deadlock_detected; invalid_sql_statement_name, after which all is prepared anew."""
 OUTAGES = frozenset({"25006", "25P03", "25P04", "57P05"})
 """Of other classes than their nature: read_only_sql_transaction (we talk to a standby, a failover is under way), idle
 sessions and transactions that the server ended."""
 UNDEFINED = frozenset({"42P01", "42703"})
 """undefined_table, undefined_column."""
 
+WRITERS_QUEUE: Final = False
 WRITE: Final[Mapping[str, Any]] = {}
 READ: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 LOOK: Final = {"isolation_level": "AUTOCOMMIT"}
