@@ -12,7 +12,7 @@ what the fold made. Tuples are JSON text.
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, Table, bindparam, delete, update
 
@@ -42,6 +42,10 @@ _LOCKED_REFS = (
     f"{_REFS} JOIN lineages ON lineages.id = lineage WHERE {_WANTED_REFS} ORDER BY lineages.id FOR UPDATE OF lineages"
 )
 _ENTRIES = "SELECT lineage, document FROM entries WHERE lineage IN ?"
+# Behind the question that locks, without its answer: each statement sees what was committed before it began, and so
+# what that one waited for. What nobody has locked of it is left out again.
+_THEIR_LINEAGES = f"lineage IN (SELECT lineage FROM refs WHERE {_WANTED_REFS})"  # noqa: S608 - texts of our own
+_THEIR_ENTRIES = f"SELECT lineage, document FROM entries WHERE {_THEIR_LINEAGES}"  # noqa: S608 - texts of our own
 _SEQUENCES = "SELECT app, user_id, sequence FROM customers WHERE app IN ? AND user_id IN ? ORDER BY app, user_id"
 _THEIRS = "app IN ? AND user_id IN ?"
 _ENTRY_COLUMNS = ("id", "lineage", "app", "platform", "kind", "occurred_at_ms", "notification", "document")
@@ -64,10 +68,23 @@ class Written:
                 raise Contended(table)
 
 
+class _Asked(NamedTuple):
+    """What was asked about refs, to be read later."""
+
+    named: Collection[Ref]
+    refs: Iterable[Any] = ()
+    entries: Iterable[Any] = ()
+    refunds: Iterable[tuple[tuple[Any, ...], Refund]] = ()
+
+    def found(self) -> dict[Ref, str]:
+        """Read to which lineage each of them leads, as far as any is there."""
+        return {ref: lineage for *parts, lineage in self.refs if (ref := Ref._make(parts)) in self.named}
+
+
 def load_book(connection: Connection, entries: Sequence[Entry]) -> Book:
     """Load everything that deciding about these entries may read."""
-    refs = _load_refs(connection, {ref for entry in entries for ref in refs_of(entry)}, for_update=False)
-    return _load(connection, entries, refs, for_update=False)
+    asked = _ask_lineages(connection, {ref for entry in entries for ref in refs_of(entry)}, for_update=False)
+    return _load(connection, entries, asked.found(), asked, for_update=False)
 
 
 def lock_book(connection: Connection, entries: Sequence[Entry]) -> tuple[Book, Collection[str]]:
@@ -84,23 +101,26 @@ def lock_book(connection: Connection, entries: Sequence[Entry]) -> tuple[Book, C
         Contended: somebody else began one of them, and committed while we waited.
     """
     named = [refs_of(entry) for entry in entries]
-    refs = _load_refs(connection, {ref for own in named for ref in own}, for_update=True)
+    asked = _ask_lineages(connection, {ref for own in named for ref in own}, for_update=True)
+    refs = asked.found()
     begun = lineages_begun(refs, named)
     inserted = _insert_new(connection, t.lineages, ("id",), [(key,) for key in begun])
-    book = _load(connection, entries, refs, for_update=True)
+    book = _load(connection, entries, refs, asked, for_update=True)
     Written((inserted,)).confirm()
     return book, begun
 
 
-def _load(connection: Connection, entries: Sequence[Entry], refs: Mapping[Ref, str], *, for_update: bool) -> Book:
+def _load(
+    connection: Connection, entries: Sequence[Entry], refs: Mapping[Ref, str], asked: _Asked, *, for_update: bool
+) -> Book:
     wanted = set(refs.values())
-    said = _load_entries(connection, wanted)
+    said = _read_entries(asked.entries, wanted)
     everything = [*entries, *(entry for own in said.values() for entry in own)]
     customers = {(entry.app, entry.facts.user_id) for entry in everything if entry.facts.user_id}
     # Everything is asked before anything is read.
     sequences = _ask_sequences(connection, customers, for_update=for_update)
     entitlements = _ask_entitlements(connection, customers)
-    lineages, holdings = _load_views(connection, said, wanted, customers)
+    lineages, holdings = _load_views(connection, said, wanted, customers, asked.refunds)
     return Book(
         refs=refs,
         lineages=lineages,
@@ -167,33 +187,50 @@ def entitlement_of(row: RowMapping) -> Entitlement:
 
 def load_lineages(connection: Connection, wanted: set[str]) -> dict[str, Lineage]:
     """Load lineages with their entries, and their views as they are stored."""
-    return _load_views(connection, _load_entries(connection, wanted), wanted, ())[0]
-
-
-def _load_refs(connection: Connection, wanted: Collection[Ref], *, for_update: bool) -> dict[Ref, str]:
     if not wanted:
         return {}
-    question = _LOCKED_REFS if for_update else f"{_REFS} WHERE {_WANTED_REFS}"
-    apps, platforms, realms, refs = map(set, zip(*wanted, strict=True))
-    found = bulk.ask(connection, question, apps, platforms, realms, refs)
-    return {ref: lineage for *parts, lineage in found if (ref := Ref._make(parts)) in wanted}
+    said = _read_entries(bulk.ask(connection, _ENTRIES, wanted), wanted)
+    given_back = REFUNDS.find(connection, "lineage", "lineage IN ?", list(wanted))
+    return _load_views(connection, said, wanted, (), given_back)[0]
 
 
-def _load_entries(connection: Connection, wanted: set[str]) -> Mapping[str, list[Entry]]:
+def _ask_lineages(connection: Connection, named: Collection[Ref], *, for_update: bool) -> _Asked:
+    """Ask for the lineages of refs, and for what is in them without waiting to hear which they are."""
+    if not named:
+        return _Asked(named)
+    parts = _in_parts(named)
+    return _Asked(
+        named,
+        bulk.ask(connection, _LOCKED_REFS if for_update else f"{_REFS} WHERE {_WANTED_REFS}", *parts),
+        bulk.ask(connection, _THEIR_ENTRIES, *parts),
+        REFUNDS.find(connection, "lineage", _THEIR_LINEAGES, *parts),
+    )
+
+
+def _in_parts(named: Collection[Ref]) -> tuple[list[str], ...]:
+    """List the apps, the platforms, the realms, and the refs themselves."""
+    return tuple(list(set(part)) for part in zip(*named, strict=True))
+
+
+def _read_entries(found: Iterable[Any], wanted: set[str]) -> Mapping[str, list[Entry]]:
     entries: defaultdict[str, list[Entry]] = defaultdict(list)
-    for lineage, document in bulk.ask(connection, _ENTRIES, wanted) if wanted else ():
-        entries[lineage].append(Entry.model_validate_json(document))
+    for lineage, document in found:
+        if lineage in wanted:
+            entries[lineage].append(Entry.model_validate_json(document))
     return entries
 
 
 def _load_views(
-    connection: Connection, said: Mapping[str, list[Entry]], wanted: set[str], customers: _Customers
+    connection: Connection,
+    said: Mapping[str, list[Entry]],
+    wanted: set[str],
+    customers: _Customers,
+    given_back: Iterable[tuple[tuple[Any, ...], Refund]],
 ) -> _Stored:
-    """Load the purchases and refunds of lineages, and whatever else their customers hold."""
+    """Load the purchases of lineages, and whatever else their customers hold; their refunds were asked for before."""
     purchases: defaultdict[str, list[Purchase]] = defaultdict(list)
     refunds: defaultdict[str, list[Refund]] = defaultdict(list)
     holdings: defaultdict[Holder, dict[str, Purchase]] = defaultdict(dict)
-    given_back = REFUNDS.find(connection, "lineage", "lineage IN ?", list(wanted)) if wanted else ()
     if wanted or customers:
         where = f"lineage IN ? OR {_THEIRS}"
         for (lineage,), bought in PURCHASES.find(connection, "lineage", where, list(wanted), *_apart(customers)):
@@ -202,7 +239,8 @@ def _load_views(
             if (bought.app, bought.user_id) in customers:
                 holdings[Holder(bought.app, bought.environment, str(bought.user_id))][bought.id] = bought
     for (lineage,), refunded in given_back:
-        refunds[lineage].append(refunded)
+        if lineage in wanted:
+            refunds[lineage].append(refunded)
     lineages = {k: Lineage(tuple(said.get(k, ())), tuple(purchases[k]), tuple(refunds[k])) for k in wanted}
     return lineages, dict(holdings)
 
