@@ -43,8 +43,12 @@ class Row:
     max_retries: int
 
 
-def declare(broker: Broker, runtime: Runtime) -> None:
-    """Make the actors of this broker. Names are on the queue: to change one strands what waits there."""
+def declare(broker: Broker, runtime: Runtime) -> Gather:
+    """Make the actors of this broker. Names are on the queue: to change one strands what waits there.
+
+    Returns:
+        What runs sets of notifications here.
+    """
     telling = _Telling(runtime)
     broker.add_middleware(telling)
 
@@ -93,6 +97,7 @@ def declare(broker: Broker, runtime: Runtime) -> None:
             max_retries=row.max_retries,
         )
         make(row.function)
+    return gather
 
 
 class _Here:
