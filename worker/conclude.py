@@ -15,7 +15,7 @@ from handlers.revise import Origin, revise
 from schemas.entry import Entry
 from schemas.resources import Event
 from worker.runtime import Runtime
-from worker.store.inbox import REPLAYED, Claimed, Outcome, Stations
+from worker.store.inbox import REPLAYED, Outcome, Stations
 from worker.tracing import Processed
 from worker.understand import Understood, Verdict
 
@@ -70,13 +70,13 @@ class Decided(NamedTuple):
     events: tuple[Event, ...] = ()
 
 
-def tie(each: Understood, claimed: Claimed, held: Sequence[Entry]) -> Tied:
+def tie(each: Understood, held: Sequence[Entry]) -> Tied:
     """Tie what is said to where it was said: as the first word, as a better one, or as a repetition that adds nothing.
 
     What was understood for good is not said anew, however often it is replayed: a platform's API answers for the
     present, and tells nothing of a moment that is long past.
     """
-    row, verdict, stations = each.row, each.verdict, claimed.stations
+    row, verdict, stations = each.row, each.verdict, each.row.stations
     if not row.body:  # it was erased: what it said stands, and is not taken back for it
         return Tied(each, stations, verdict._replace(status="processed" if held else "ignored"))
     if verdict.error or verdict.status == "quarantined":

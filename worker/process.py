@@ -5,8 +5,10 @@ breaks our own code is tried again alone and dies visibly after `work.max_attemp
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 import structlog
 from sqlalchemy import Connection
@@ -17,10 +19,20 @@ from worker.conclude import CONTRADICTS, MONEY_CONTRADICTS, Decided, Tied, outco
 from worker.runtime import QueueUnavailable, Runtime
 from worker.store import erasing, inbox
 from worker.store.engine import StoreUnavailable
+from worker.store.inbox import Stored
 from worker.store.outbox import Claim, Owners
-from worker.understand import Understood, broken, understand
+from worker.understand import Understood, broken, understand, understand_unasked
 
 log = structlog.get_logger()
+
+
+class _Done(NamedTuple):
+    """What a transaction came to; `asking`: to nothing, as somebody must be asked before these are understood."""
+
+    decided: Sequence[Decided] = ()
+    deliveries: Owners = MappingProxyType({})
+    claims: Sequence[Claim] = ()
+    asking: Sequence[Stored] = ()
 
 
 def process(runtime: Runtime, ids: Sequence[str]) -> None:
@@ -33,22 +45,28 @@ def process(runtime: Runtime, ids: Sequence[str]) -> None:
     Raises:
         StoreUnavailable: nothing was changed; the rows stay accepted and will be queued again.
     """
-    with runtime.store.look() as connection:
-        rows = inbox.load(connection, ids)
-    if not rows:
-        return  # a second hint at what is finished must not wait for the write lock
-    understood = understand(runtime, rows)
+    understood: Sequence[Understood] = ()
+    if runtime.store.writers_queue:
+        with runtime.store.look() as connection:
+            rows = inbox.load(connection, ids)
+        if not rows:
+            return  # a second hint at what is finished must not wait for the write lock
+        # Nor may all others wait for our thinking.
+        understood, ids = understand(runtime, rows), [row.id for row in rows]
     try:
-        _commit(runtime, understood)
+        asking = _commit(runtime, ids, understood)
+        if asking:
+            understood, ids = understand(runtime, asking), [row.id for row in asking]
+            _commit(runtime, ids, understood)
     except StoreUnavailable:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a row makes the database say, the others must go on
-        if len(understood) < 2:
-            _commit(runtime, [each._replace(said=(), verdict=broken(each.verdict, error)) for each in understood])
+        if len(ids) < 2:
+            _commit(runtime, ids, understood, broke=error)
             return
         # The database refused what one of them made. Each alone, and only the guilty one pays.
-        for each in understood:
-            process(runtime, [each.row.id])
+        for each in ids:
+            process(runtime, [each])
 
 
 def hint_deliveries(runtime: Runtime, deliveries: Collection[str]) -> None:
@@ -67,33 +85,65 @@ def count_changes(runtime: Runtime, events: Iterable[Event]) -> None:
         runtime.metrics.entitlement_changes.labels(name).inc(count)
 
 
-def _commit(runtime: Runtime, understood: Sequence[Understood]) -> None:
-    """Decide one after the other, and write it all at once; then say so."""
-    now = runtime.clock()
+def _commit(
+    runtime: Runtime, ids: Sequence[str], understood: Sequence[Understood] = (), *, broke: Exception | None = None
+) -> Sequence[Stored]:
+    """Understand what is not yet understood, decide one after the other, and write it all at once; then say so.
 
-    def change(connection: Connection) -> tuple[list[Decided], Owners, Sequence[Claim]]:
-        ids = [each.row.id for each in understood]
+    Args:
+        runtime: the parts of this process.
+        ids: our ids of notifications.
+        understood: those of them that are understood already.
+        broke: how writing what it says broke, of one that is alone: it says nothing, and counts as a failed attempt.
+
+    Returns:
+        Those that cannot be understood before somebody is asked: nothing was done, and none of them is held.
+    """
+    now = runtime.clock()
+    before = {each.row.id: each for each in understood}
+
+    def change(connection: Connection) -> _Done:
         claiming = inbox.claim(connection, ids)
         saying = inbox.said_before(connection, ids)  # both are asked before either is read
         claimed = claiming()
+        known = _known(runtime, claimed, before)
+        if known is None:
+            return _Done(asking=list(claimed.values()))
         # Whoever made another attempt meanwhile knew as much, and wrote it: to decide on the older state would undo it.
-        mine = [e for e in understood if e.row.id in claimed and e.row.attempts == claimed[e.row.id].attempts]
+        mine = [known[id_]._replace(row=row) for id_, row in claimed.items() if known[id_].row.attempts == row.attempts]
+        if broke is not None:
+            mine = [each._replace(said=(), verdict=broken(each.verdict, broke)) for each in mine]
         held = saying()
-        tied = [tie(each, claimed[each.row.id], held.get(each.row.id, ())) for each in mine]
-        said = [entry for each in tied for entry in each.entries]
-        keeper = Bookkeeper(connection, said, now_ms=int(now * 1000), room=runtime.messenger.room)
-        decided = [_decide(runtime, keeper, each) for each in tied]
-        inbox.finish(connection, [outcome(runtime, each, now) for each in decided], now_ms=int(now * 1000))
-        if keeper.erased:
-            erasing.empty(connection, keeper.erased)
-        return decided, keeper.write(), keeper.claims
+        return _decide_all(runtime, connection, [tie(each, held.get(each.row.id, ())) for each in mine], now)
 
-    decided, deliveries, claims = runtime.store.change(change)
-    if claims:
-        runtime.messenger.begin(_traced(decided, claims) if runtime.traces.on else claims)
-    hint_deliveries(runtime, deliveries)
-    report(runtime, decided)
-    count_changes(runtime, [event for each in decided for event in each.events])
+    done = runtime.store.change(change)
+    if done.claims:
+        runtime.messenger.begin(_traced(done.decided, done.claims) if runtime.traces.on else done.claims)
+    hint_deliveries(runtime, done.deliveries)
+    report(runtime, done.decided)
+    count_changes(runtime, [event for each in done.decided for event in each.events])
+    return done.asking
+
+
+def _known(
+    runtime: Runtime, claimed: Mapping[str, Stored], before: Mapping[str, Understood]
+) -> Mapping[str, Understood] | None:
+    """Say what each of these means, as far as nobody did before; None: somebody must be asked."""
+    here = understand_unasked(runtime, [row for id_, row in claimed.items() if id_ not in before])
+    return None if here is None else {**before, **{each.row.id: each for each in here}}
+
+
+def _decide_all(runtime: Runtime, connection: Connection, tied: Sequence[Tied], now: float) -> _Done:
+    """Decide one after the other, and write it all at once."""
+    if not tied:
+        return _Done()
+    said = [entry for each in tied for entry in each.entries]
+    keeper = Bookkeeper(connection, said, now_ms=int(now * 1000), room=runtime.messenger.room)
+    decided = [_decide(runtime, keeper, each) for each in tied]
+    inbox.finish(connection, [outcome(runtime, each, now) for each in decided], now_ms=int(now * 1000))
+    if keeper.erased:
+        erasing.empty(connection, keeper.erased)
+    return _Done(decided, keeper.write(), keeper.claims)
 
 
 def _traced(decided: Iterable[Decided], claims: Iterable[Claim]) -> list[Claim]:

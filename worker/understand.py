@@ -1,10 +1,10 @@
 """Understand notifications: read them, ask their platforms for what they leave out, and normalize.
 
-All of it is outside of any write transaction: nobody waits for our thinking, nor for a platform's. What could not be
-learned in time is asked for again later, with growing waits; meanwhile what is known takes effect.
+Whatever asks anybody is outside of any transaction: no row is locked while a platform thinks. What could not be learned
+in time is asked for again later, with growing waits; meanwhile what is known takes effect.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, assert_never
 
 import structlog
@@ -21,6 +21,8 @@ from worker.store.inbox import ERASED, LOOKING_UP, Stored
 DETAIL_CHARACTERS_MAX = 500
 """Of what a platform wrote; it is a word or two, unless somebody plays."""
 WAIT_SECONDS_MAX = 3600.0
+SUBSCRIPTION: Final = "SubscriptionConfirmation"
+"""The type of what Amazon SNS wants to be confirmed by a visit."""
 
 log = structlog.get_logger()
 
@@ -73,17 +75,42 @@ class _Read(NamedTuple):
     verdict: Verdict | None = None
 
 
-def understand(runtime: Runtime, rows: Sequence[Stored]) -> list[Understood]:
+def understand(runtime: Runtime, rows: Iterable[Stored]) -> list[Understood]:
     """Say what each of these means. Whatever one of them does to us, the others never notice."""
-    sections = {at: _section(runtime, *at) for at in {(row.app, row.platform) for row in rows}}
-    read = [_read(runtime, row, sections[row.app, row.platform]) for row in rows]
+    read = _read_all(runtime, rows)
     answers = _ask(runtime, [question for each in read for question in each.questions])
     return [_understand(runtime, each, answers) for each in read]
+
+
+def understand_unasked(runtime: Runtime, rows: Iterable[Stored]) -> list[Understood] | None:
+    """Say what each of these means, if nobody must be asked for that; None: somebody must, and nobody was."""
+    read = _read_all(runtime, rows)
+    if any(_asks(runtime, each) for each in read):
+        return None
+    return [_understand(runtime, each, {}) for each in read]
 
 
 def broken(verdict: Verdict, error: Exception) -> Verdict:
     """Keep what broke our own code for another try. The error's text may quote the body, so only its name is kept."""
     return verdict._replace(status="accepted", retry_at=0.0, error=type(error).__name__)
+
+
+def _asks(runtime: Runtime, each: _Read) -> bool:
+    """Tell whether understanding it may ask a platform's API, or visit an address that it names."""
+    if each.row.type == SUBSCRIPTION and each.section is not None and getattr(each.section, "auto_confirm", False):
+        return True
+    return any(runtime.lookups.can_ask(asked.app, asked.platform, asked.lookup.kind) for asked in each.questions)
+
+
+def _read_all(runtime: Runtime, rows: Iterable[Stored]) -> list[_Read]:
+    sections: dict[tuple[str, str], Any] = {}
+    read = []
+    for row in rows:
+        at = (row.app, row.platform)
+        if at not in sections:
+            sections[at] = _section(runtime, *at)
+        read.append(_read(runtime, row, sections[at]))
+    return read
 
 
 def _section(runtime: Runtime, app: str, platform: str) -> Any:

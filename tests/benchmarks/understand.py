@@ -33,7 +33,7 @@ from worker.runtime import Runtime
 from worker.simulator.registry import SPEAKERS
 from worker.simulator.sales import Till
 from worker.store.engine import Store
-from worker.store.inbox import Claimed, Stored
+from worker.store.inbox import Stored
 from worker.understand import understand
 from worker.work import spare_collector
 
@@ -110,7 +110,7 @@ def measure(runtime: Runtime, rows: Sequence[Stored]) -> list[float]:
     platform, now = PLATFORMS[rows[0].platform], time.time()
     recalling, _ = least(lambda: [platform.recall(row.body, row.headers) for row in rows])
     understanding, understood = least(lambda: understand(runtime, rows))
-    tying, tied = least(lambda: [tie(each, Claimed(0, STATIONS), ()) for each in understood])
+    tying, tied = least(lambda: [tie(each, ()) for each in understood])
     decided = [Decided(each, each.verdict) for each in tied]
     writing_down, _ = least(lambda: [outcome(runtime, each, now) for each in decided])
     reporting, _ = least(lambda: report(runtime, decided))

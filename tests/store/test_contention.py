@@ -5,26 +5,30 @@ Real: PostgreSQL, one connection per thread. Double: the queue, which is a list,
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, insert, select, text, update
 
+from config.settings import Settings
 from config.settings import Store as Choices
 from handlers.backoff import Verdict
 from schemas.entry import Entry, EntryKind
 from schemas.resources import Event
 from tests.handlers.entries import NOW_MS, acme, bought, entry, money
 from tests.store.outbox_story import enqueue, event, subscribe, subscriber
-from tests.worker.desk import Desk, arrival, desk
-from tests.worker.stripe_events import a_refunded_subscription
+from tests.worker.desk import SELLS_ON_STRIPE, STRIPE, Desk, Statements, arrival, desk
+from tests.worker.stripe_events import a_refunded_subscription, charge
 from worker.commit import Bookkeeper
 from worker.inbox import Inbox
+from worker.lookups import Question
 from worker.process import process
+from worker.runtime import NoLookups
 from worker.store import feed, inbox, outbox, tables
 from worker.store.attempts import Attempt, record
 from worker.store.engine import Contended, Store, StoreUnavailable
@@ -253,6 +257,47 @@ def test_numbers_are_taken_in_the_order_of_commits(at: Desk, others: ThreadPoolE
 def _append(store: Store, told: Event) -> None:
     with store.write() as connection:
         feed.append(connection, [told], now_ms=NOW_MS)
+
+
+class Curious(NoLookups):
+    """Is asked, knows nothing, and looks whether what it is asked about is free meanwhile."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.free: list[str] = []
+
+    def can_ask(self, app: str, platform: str, kind: str) -> bool:  # noqa: ARG002 - as whoever can
+        """Claim that it can."""
+        return True
+
+    def ask(self, questions: Iterable[Question]) -> Mapping[Question, Any]:
+        """Note what another worker could claim now."""
+        with self._store.write() as connection:
+            self.free += inbox.claim(connection, {each.notification for each in questions})()
+        return {}
+
+
+async def test_nobody_holds_a_row_while_a_platform_is_asked(tmp_path: Path, emptied: str):
+    """What must be looked up is asked for once, outside of any transaction, and decided after that."""
+    asks = SELLS_ON_STRIPE.model_copy(update={"stripe": STRIPE.model_copy(update={"api_key": "rk_unused"})})
+    with desk(tmp_path, url=emptied, settings=Settings(apps={"acme": asks})) as at:
+        curious = Curious(at.store)
+        sold = charge("1", metadata={})  # by whom, its invoice would say
+        accepted = await Inbox(at.store, at.queue).accept(arrival("1", "charge.succeeded", sold))
+        process(replace(at.runtime, lookups=curious), [accepted.id])
+
+        assert [accepted.id] == curious.free
+        assert ["looking_up:invoice_payments"] == [row["reason"] for row in at.rows(tables.notifications)]
+
+
+async def test_what_asks_nobody_is_read_where_it_is_claimed(at: Desk):
+    """One transaction reads, decides and writes a notification of which nothing is to be looked up."""
+    accepted = await Inbox(at.store, at.queue).accept(arrival("1", "charge.succeeded", charge("1")))
+    statements = Statements().watch(at.store)
+    process(at.runtime, [accepted.id])
+
+    assert (1, 1) == (statements.writers, statements.commits)
+    assert {"user-1": "active"} == at.statuses()
 
 
 async def test_two_workers_with_one_message_do_its_work_once(at: Desk, others: ThreadPoolExecutor):

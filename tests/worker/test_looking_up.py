@@ -442,7 +442,7 @@ async def test_who_was_overtaken_changes_nothing(home: Home):
     older = await asyncio.to_thread(understand, home.house.runtime, rows)
     await home.work()
     after = home.rows(tables.notifications)
-    processing._commit(home.house.runtime, older)
+    processing._commit(home.house.runtime, [bought], older)
 
     assert after == home.rows(tables.notifications)
 

@@ -57,6 +57,11 @@ class Store:
         self._ours = postgresql if parsed.get_backend_name() == "postgresql" else sqlite
         self.engine: Engine = self._ours.open_engine(parsed, choices)
 
+    @property
+    def writers_queue(self) -> bool:
+        """Tell whether one transaction writes at a time: then nothing is thought over within one."""
+        return self._ours.WRITERS_QUEUE
+
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """Open a transaction that may write; commit at the end, or roll back and raise.

@@ -32,9 +32,7 @@ Stations = Mapping[str, float | str]
 _STORED = f"""
     SELECT id, app, platform, notification_id, type, body, headers, received_at_ms, attempts, stations
     FROM notifications WHERE id IN ? AND {_ACCEPTED} ORDER BY received_at_ms, id"""  # noqa: S608 - texts of our own
-_CLAIMED = f"""
-    SELECT id, attempts, stations FROM notifications WHERE id IN ? AND {_ACCEPTED}
-    ORDER BY id FOR UPDATE SKIP LOCKED"""  # noqa: S608 - texts of our own
+_CLAIMED = f"{_STORED} FOR UPDATE SKIP LOCKED"
 _UNTOUCHED = f"SELECT id FROM notifications WHERE id IN ? AND {_ACCEPTED} AND attempts = 0"  # noqa: S608 - as above
 _STATUSES = "SELECT id, status FROM notifications WHERE id IN ?"
 _SAID = "SELECT notification, document FROM entries WHERE notification IN ?"
@@ -75,13 +73,6 @@ class Outcome(NamedTuple):
     detail: str | None = None
 
 
-class Claimed(NamedTuple):
-    """How far a notification is, as of the moment from which nobody else can work on it."""
-
-    attempts: int
-    stations: Stations
-
-
 def insert_absent(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
     """Insert what is not there yet, in one statement and in the order of the ids.
 
@@ -116,13 +107,14 @@ def statuses(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
     return dict(bulk.ask(connection, _STATUSES, ids))
 
 
-def claim(connection: Connection, ids: Iterable[str]) -> Callable[[], dict[str, Claimed]]:
+def claim(connection: Connection, ids: Iterable[str]) -> Callable[[], dict[str, Stored]]:
     """Lock those among these that are still accepted, for the rest of the transaction; call what is returned for them.
 
-    What another worker holds is passed over: whoever holds it finishes it, or the sweeper queues it again.
+    They are as they stand from then on, by their ids, oldest first. What another worker holds is passed over: whoever
+    holds it finishes it, or the sweeper queues it again.
     """
     found = bulk.ask(connection, _CLAIMED, ids)
-    return lambda: {id_: Claimed(attempts, from_json(stations)) for id_, attempts, stations in found}
+    return lambda: {stored.id: stored for stored in map(_stored, found)}
 
 
 def said_before(connection: Connection, ids: Iterable[str]) -> Callable[[], dict[str, tuple[Entry, ...]]]:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from config.settings import Store as Choices
 
+WRITERS_QUEUE: Final = True
 WRITE: Final = {"clawback_read_only": False}
 READ: Final = {"clawback_read_only": True}
 LOOK: Final = READ
