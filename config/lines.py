@@ -30,7 +30,7 @@ class Lines:
         self._stream = stream
         self._missed = missed
         self._missing = 0
-        self._waiting: deque[str] = deque()
+        self._waiting: deque[tuple[str, int]] = deque()
         self._told: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
         self._here = threading.local()
@@ -45,9 +45,9 @@ class Lines:
             self._here.waits = False
             self.write()
 
-    def info(self, line: str) -> None:
-        """Write a line soon."""
-        self._waiting.append(line)
+    def info(self, line: str, count: int = 1) -> None:
+        """Write a line soon, or so many that are one text."""
+        self._waiting.append((line, count))
         if getattr(self._here, "waits", False):
             return
         try:
@@ -61,7 +61,7 @@ class Lines:
 
     def error(self, line: str) -> None:
         """Write a line now."""
-        self._waiting.append(line)
+        self._waiting.append((line, 1))
         self.write()
 
     debug = info
@@ -78,14 +78,14 @@ class Lines:
         if back:
             self._missed(before)
 
-    def _put(self, lines: Sequence[str]) -> None:
+    def _put(self, lines: Sequence[tuple[str, int]]) -> None:
         """Write these lines, or count them: what is logged in the middle of an answer must not raise there."""
         # Behind a line of which the stream took one half, the next one begins on its own.
         torn = [""] if self._missing else []
         try:
-            self._stream.write("\n".join([*torn, *lines, ""]))
+            self._stream.write("\n".join([*torn, *(line for line, _ in lines), ""]))
             self._stream.flush()
         except OSError:
-            self._missing += len(lines)
+            self._missing += sum(count for _, count in lines)
         else:
             self._missing = 0

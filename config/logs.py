@@ -7,6 +7,7 @@ Lines go to standard error, so that what a command prints stays alone on standar
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TextIO
 
@@ -61,6 +62,13 @@ def together() -> AbstractContextManager[None]:
     return lines.together() if isinstance(lines, Lines) else nullcontext()
 
 
+def for_machines() -> tuple[Sequence[Processor], Lines] | None:
+    """Give what is done to a line before it is written as JSON, and where it goes; None: it goes another way."""
+    said = structlog.get_config()
+    *processors, last = said["processors"]
+    return (processors, said["logger_factory"]()) if last is _as_json else None
+
+
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Replace what must never be logged: the last of several nets."""
     for name in NEVER_LOGGED.intersection(event):
@@ -73,13 +81,13 @@ def _for_machines() -> list[Processor]:
 
 
 # Made once: `json.dumps` makes one for each line. What JSON does not know is written as Python shows it.
-_encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode
+encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode
 
 
 def _as_json(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     """Write one line, first what the eye looks for first."""
     first = {name: event[name] for name in LEADING if name in event}
-    return _encode({**first, **event})
+    return encode({**first, **event})
 
 
 def _for_people(stream: TextIO) -> list[Processor]:

@@ -5,7 +5,6 @@ Whatever becomes of a POST, it leaves one line in the log and one count, and nei
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -14,11 +13,11 @@ from aiohttp import web
 from multidict import CIMultiDictProxy
 from pydantic_core import to_json
 
+from config.news import News
 from handlers.platform import Platform
 from handlers.platforms import PLATFORMS
 from schemas.base import Noun
 from schemas.received import Identity, Received
-from worker.abreast import Abreast
 from worker.flow import Flow
 from worker.inbox import Accepted, Arrival
 from worker.metrics import UNKNOWN, child
@@ -44,8 +43,8 @@ OUTCOMES: Mapping[int, str] = {
 }
 """Status → the `outcome` label of `clawback_notifications_total`."""
 
-_WRITE: Mapping[str, str] = {"ingest.accepted": "info", "ingest.rejected": "warning", "ingest.failed": "error"}
-"""Event → how loud its line is."""
+_SAID = ("platform", "app", "outcome", "status", "ms", "id", "type")
+"""What the one line says of what was accepted."""
 
 
 class Taken(Noun):
@@ -104,7 +103,7 @@ class Door:
     tally: Tally
     follower: Follower
     gate: Gate
-    abreast: Abreast = field(default_factory=Abreast)
+    news: News = field(default_factory=lambda: News("ingest.accepted", *_SAID))
 
     def endpoint(self, method: str, platform: str, app: str) -> Endpoint:
         """Find who receives here, or refuse."""
@@ -186,7 +185,7 @@ async def serve(door: Door, request: web.BaseRequest, platform: str, app: str) -
         return _refuse(request, error, record)
     outcome = "duplicate" if accepted.duplicate else "accepted"
     door.follower.take(accepted, platform)
-    record.write("ingest.accepted", 200, outcome, id=accepted.id, type=identity.type)
+    record.accepted(outcome, accepted.id, identity.type)
     # What was accepted has the fields of `Taken`, and is written without making one.
     return web.Response(body=to_json(accepted), content_type="application/json")
 
@@ -194,11 +193,15 @@ async def serve(door: Door, request: web.BaseRequest, platform: str, app: str) -
 def _refuse(request: web.BaseRequest, error: Exception, record: "Record") -> web.Response:
     """Answer for what was not taken. Nobody here may say 500: some platforms would give up for good."""
     refusal = explain(error)
-    event, more = "ingest.rejected", {"reason": refusal.code}
-    if refusal.status == 500:
+    code = refusal.code
+    failed = refusal.status == 500
+    if failed:
         refusal = try_again("unexpected", "This is our mistake; it was logged. Try again.")
-        event, more = "ingest.failed", {"reason": refusal.code, **blame(error)}
-    record.write(event, refusal.status, OUTCOMES.get(refusal.status, "malformed"), **more)
+    said = record.counted(OUTCOMES.get(refusal.status, "malformed"), refusal.status)
+    if failed:
+        log.error("ingest.failed", **said, reason=code, **blame(error))
+    else:
+        log.warning("ingest.rejected", **said, reason=code)
     if refusal.code in REASONS:
         door = record.door
         door.tally.count(child(door.runtime.metrics.shed, record.platform, record.app, refusal.code))
@@ -217,19 +220,18 @@ class Record:
     app: str
     began: float
 
-    def write(self, event: str, status: int, outcome: str, **more: Any) -> None:
-        """Count it, and write the one line: what is refused at once, and news together with those of this turn."""
+    def accepted(self, outcome: str, id_: str, type_: str) -> None:
+        """Count news, and have its line written with those of this turn."""
+        self.door.news.say(*self.counted(outcome, 200).values(), id_, type_)
+
+    def counted(self, outcome: str, status: int) -> dict[str, Any]:
+        """Count it, and give what every line says."""
         runtime = self.door.runtime
         platform = self.platform if self.platform in PLATFORMS else UNKNOWN
         app = self.app if self.app in runtime.settings.apps else UNKNOWN
         self.door.tally.count(child(runtime.metrics.notifications, platform, app, outcome))
         ms = round((perf_counter() - self.began) * 1000, 3)
-        said = {"platform": platform, "app": app, "outcome": outcome, "status": status, "ms": ms}
-        write = partial(getattr(log, _WRITE[event]), event, **said, **more)
-        if event == "ingest.accepted":
-            self.door.abreast.later(write)
-        else:
-            write()
+        return {"platform": platform, "app": app, "outcome": outcome, "status": status, "ms": ms}
 
 
 class Headers(Mapping[str, str]):
