@@ -11,6 +11,7 @@ from aiohttp import hdrs, web
 
 from worker.web import ingest
 from worker.web.patience import ASKED
+from worker.web.whole import Whole
 
 UNFRAMED: Final = (
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
@@ -55,8 +56,9 @@ class Front:
         if address is None or request.method != "POST" or hdrs.EXPECT in request.headers:
             return await self._pass_on(request)
         self._asked.add(request.protocol)
-        response = await ingest.serve(self._door, request, *address)
-        await dress(request, response)
+        response = await ingest.serve(self._door, request, *address, at_once=True)
+        if not isinstance(response, Whole):
+            await dress(request, response)
         return response
 
 

@@ -29,6 +29,7 @@ from worker.web.gate import REASONS, Gate, announced
 from worker.web.keys import RUNTIME
 from worker.web.routes import Answer, Route
 from worker.web.tally import Tally
+from worker.web.whole import Whole, may_be_whole
 
 log = structlog.get_logger()
 
@@ -171,13 +172,15 @@ async def receive(door: Door, request: web.BaseRequest, platform: str, app: str)
         gate.forget(source, size)
 
 
-async def webhook(request: web.Request, _: object = None) -> web.Response:
+async def webhook(request: web.Request, _: object = None) -> web.StreamResponse:
     """Serve whatever the router brings: known addresses and others, any method."""
     return await serve(request.app[DOOR], request, request.match_info["platform"], request.match_info["app"])
 
 
-async def serve(door: Door, request: web.BaseRequest, platform: str, app: str) -> web.Response:
-    """Receive, answer, and leave one line and one count."""
+async def serve(
+    door: Door, request: web.BaseRequest, platform: str, app: str, *, at_once: bool = False
+) -> web.StreamResponse:
+    """Receive, answer, and leave one line and one count. `at_once`: nobody adds to the answer."""
     record = Record(door, platform, app, perf_counter())
     try:
         identity, accepted = await receive(door, request, platform, app)
@@ -187,7 +190,10 @@ async def serve(door: Door, request: web.BaseRequest, platform: str, app: str) -
     door.follower.take(accepted, platform)
     record.accepted(outcome, accepted.id, identity.type)
     # What was accepted has the fields of `Taken`, and is written without making one.
-    return web.Response(body=to_json(accepted), content_type="application/json")
+    said = to_json(accepted)
+    if at_once and may_be_whole(request):
+        return Whole(said, door.runtime.clock())
+    return web.Response(body=said, content_type="application/json")
 
 
 def _refuse(request: web.BaseRequest, error: Exception, record: "Record") -> web.Response:
