@@ -70,7 +70,7 @@ async def _serve(settings: Settings, control: Control, *, share_port: bool) -> N
         if admin is not None:
             addresses["admin_url"] = await address(admin, server.host, server.admin_port)
         garbage.leave_out_what_is_there()
-        garbage.look_as_usual()
+        garbage.look_rarely()
         control.stop_with_parent()
         control.ready(**{"admin_url": addresses["url"], **addresses})
         log.info("serve.started", **addresses)
