@@ -118,6 +118,17 @@ def test_every_threat_has_its_test() -> None:
     assert [] == [row for row in rows if not any(match["file"].startswith("tests/") for match in STATION.finditer(row))]
 
 
+def test_every_promise_has_its_test() -> None:
+    """Each row of docs/reliability.md that promises something names a test, or is a part of the one above it."""
+    text = (ROOT / "docs" / "reliability.md").read_text("utf-8").partition("## Faults")[2]
+    tables = re.findall(r"^\|[^\n]*\btest \|\n\|[-|]+\|\n((?:\|.*\n)+)", text, flags=re.MULTILINE)
+    rows = [row for table in tables for row in table.splitlines()]
+
+    assert len(tables) == 3
+    assert [] == [row for row in rows if not re.search(r"tests/|the same \||\| the same; ", row)]
+    assert [] == [path for path in re.findall(r"`(tests/[\w/]+(?:\.py)?)[`:]", text) if not (ROOT / path).exists()]
+
+
 def test_the_readme_begins_with_the_two_commands() -> None:
     """Who comes through the front door reads `make run` and `make test` before anything longer."""
     first_screen = README.read_text("utf-8").splitlines()[:SCREEN_LINES]
