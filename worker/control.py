@@ -13,6 +13,8 @@ import time
 from typing import Any
 
 PARENT_GONE_GRACE_SECONDS = 30.0
+GO = b"go"
+"""What a supervisor says to a child that was started ahead and waits."""
 
 
 class Control:
@@ -26,6 +28,13 @@ class Control:
         self._socket = socket.socket(fileno=fd) if fd is not None else None
         if self._socket is not None:
             self._socket.set_inheritable(False)
+
+    def waited(self) -> bool:
+        """Wait for the supervisor's word; False: it is gone, or has given up, and has said why."""
+        try:
+            return self._socket is None or self._socket.recv(len(GO)) == GO
+        except OSError:
+            return False
 
     def ready(self, **facts: Any) -> None:
         """Tell the supervisor that work can come."""

@@ -3,10 +3,7 @@
 A supervisor starts nothing before this is imported, so nothing is imported here that only its children need.
 """
 
-import os
-import shutil
 import socket
-from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -14,18 +11,16 @@ import structlog
 from config.section import Section
 from config.settings import Settings
 from worker.control import Control
+from worker.family import Family, named, shared_metrics
 from worker.keyfile import with_key_file
 from worker.store.engine import Store
 from worker.store.migrate import Standing, standing, upgrade
-from worker.supervise import Child, Supervisor, Verb
+from worker.supervise import Child, Supervisor
 from worker.valkey import EmbeddedValkey, socket_url
 
 log = structlog.get_logger()
 
 EMBEDDED = "embedded"
-METRICS = "PROMETHEUS_MULTIPROC_DIR"
-METRICS_NAME = "PROMETHEUS_MULTIPROC_NAME"
-"""As in `worker/metrics.py`, which a supervisor has no use for."""
 
 
 class NotReady(Exception):
@@ -87,51 +82,18 @@ def settle(settings: Settings, data_dir: Path) -> Settings:
     return with_key_file(settings.model_copy(update=changes), data_dir)
 
 
-def everything(settings: Settings, config: Path | None, data_dir: Path, *, log: Path | None = None) -> list[Child]:
+def everything(settings: Settings, family: Family, data_dir: Path) -> list[Child]:
     """Name every process of a whole installation, for a `Supervisor`.
 
     Args:
         settings: settled ones.
-        config: the file they are from, if there is one.
-        data_dir: where the broker, the database and the shared counts are.
-        log: where the processes log; None: where this one does.
+        family: the verbs among them; some may wait already.
+        data_dir: where the broker is, if it is ours.
     """
-    same = same_installation(config, data_dir)
-    # The endpoint tells what all of them counted: its siblings need no port for that.
-    environment = {**shared_metrics(data_dir / "metrics"), "CLAWBACK_WORK__METRICS_PORT": "0"}
-    children: list[Child] = [_named("serve", ("serve", *same), 2, environment, log)]
-    for number in range(1, settings.work.processes + 1):
-        arguments = ("work", *same, "--processes", "1")
-        children.append(_named(f"work-{number}", arguments, 1, environment, log))
+    children: list[Child] = [family.serve, *family.workers(settings.work.processes)]
     if settings.broker.url == socket_url(data_dir):
         children.append(EmbeddedValkey(data_dir))
     return children
-
-
-def _named(
-    name: str, arguments: tuple[str, ...], stage: int, environment: Mapping[str, str], log: Path | None = None
-) -> Verb:
-    """Make a child that counts under its own name, as whoever follows it does."""
-    name_there = f"{socket.gethostname()}-{os.getpid()}-{name}"
-    return Verb(name, arguments, stage=stage, environment={**environment, METRICS_NAME: name_there}, log=log)
-
-
-def same_installation(config: Path | None, data_dir: Path) -> tuple[str, ...]:
-    """Write the options that make a child verb work on the same installation."""
-    return (*(("--config", str(config.absolute())) if config else ()), "--data-dir", str(data_dir.absolute()))
-
-
-def shared_metrics(directory: Path) -> Mapping[str, str]:
-    """Make the directory in which processes add up their counts, and the environment that tells them.
-
-    An operator's own choice stands, and is not emptied. See https://prometheus.github.io/client_python/multiprocess/.
-    """
-    if os.environ.get(METRICS):
-        return {}
-    # Counts of an earlier life would be added to this one's.
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(mode=0o700, parents=True)
-    return {METRICS: str(directory.absolute())}
 
 
 def refuse_taken_port(host: str, port: int, keys: str) -> None:
@@ -159,6 +121,6 @@ def supervise_verbs(verb: str, arguments: tuple[str, ...], count: int, *, data_d
     """
     line = Control(control)
     environment = shared_metrics(data_dir / f"metrics-{verb}")
-    children = [_named(f"{verb}-{number}", arguments, 1, environment) for number in range(1, count + 1)]
+    children = [named(f"{verb}-{number}", arguments, 1, environment) for number in range(1, count + 1)]
     line.stop_with_parent()
     return Supervisor(children, on_ready=lambda facts: line.ready(**next(iter(facts.values())))).run()

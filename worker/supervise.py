@@ -10,18 +10,16 @@ import json
 import os
 import queue
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
+
+from worker.launch import Started, kill_session
 
 log = structlog.get_logger()
 
@@ -29,14 +27,6 @@ PAUSE_SECONDS_MIN = 0.2
 PAUSE_SECONDS_MAX = 10.0
 STEADY_SECONDS = 30.0
 """A child that lived so long is believed again: its next pause is the shortest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """A process and our end of its line (`worker/control.py`)."""
-
-    process: subprocess.Popen[bytes]
-    line: socket.socket
 
 
 class Child(Protocol):
@@ -65,81 +55,6 @@ class Child(Protocol):
     def start(self) -> Started:
         """Start it once more."""
         ...
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Verb:
-    """A child that is another verb of this command line.
-
-    Attributes:
-        log: a file for what it writes; None: where we write.
-    """
-
-    name: str
-    arguments: tuple[str, ...]
-    stage: int
-    environment: Mapping[str, str] = field(default_factory=dict)
-    log: Path | None = None
-    grace_seconds: float = 30.0
-    says_ready: bool = True
-
-    def start(self) -> Started:
-        """Start `python -m worker.cli …` in a session of its own."""
-        return launch(
-            lambda fd: [sys.executable, "-m", "worker.cli", *self.arguments, "--control", str(fd)],
-            environment={**os.environ, **self.environment},
-            log=self.log,
-        )
-
-
-def launch(
-    command: Callable[[int], Sequence[str]], *, environment: Mapping[str, str] | None = None, log: Path | None = None
-) -> Started:
-    """Start a process that leads its own session and holds the other end of a line to us.
-
-    Args:
-        command: makes the command from the descriptor that the process will find its end at.
-        environment: None: ours.
-        log: appended to with what it writes; None: it writes where we do.
-    """
-    ours, theirs = socket.socketpair()
-    with theirs, _opened(log) as output:
-        process = subprocess.Popen(  # noqa: S603 - our own programs, no shell
-            command(theirs.fileno()),
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            env=environment,
-        )
-    return Started(process, ours)
-
-
-@contextmanager
-def _opened(path: Path | None) -> Iterator[Any]:
-    if path is None:
-        yield None
-        return
-    with path.open("ab") as file:
-        yield file
-
-
-def stop_session(started: Started, grace_seconds: float) -> None:
-    """Ask one process to stop; kill its whole session when it does not."""
-    started.process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        started.process.wait(grace_seconds)
-    kill_session(started)
-
-
-def kill_session(started: Started) -> None:
-    """Kill a process that we started, if it still runs, with whatever else is in its session."""
-    if started.process.poll() is None:
-        with suppress(ProcessLookupError):
-            os.killpg(started.process.pid, signal.SIGKILL)
-        started.process.wait()
-    started.line.close()
 
 
 class _Stop:

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import IO
 
 from worker import guard
+from worker.launch import Started, kill_session, launch, stop_session
 from worker.lockfile import own
-from worker.supervise import Started, kill_session, launch, stop_session
 
 ON_PATH = ("valkey-server", "redis-server")
 SOCKET_PATH_BYTES_MAX = 100

@@ -22,12 +22,12 @@ from tests.benchmarks.usage import cpu_seconds
 from tests.cli.processes import ROOT
 from tests.clusters import Cluster
 from worker.demo.trust import APP, demo_directory, prepare
+from worker.launch import launch, stop_session
 from worker.simulator.registry import SPEAKERS
 from worker.simulator.sale import Simulator
 from worker.start import settle
 from worker.store import migrate
 from worker.store.engine import Store
-from worker.supervise import launch, stop_session
 from worker.valkey import EmbeddedValkey
 
 POSTGRESQL, SQLITE = "PostgreSQL", "SQLite"

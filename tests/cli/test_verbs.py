@@ -68,9 +68,18 @@ def test_a_start_does_not_look_through_its_imports():
     assert [str(garbage.SELDOM), "True True"] == printed.splitlines()[1:]
 
 
-@pytest.mark.parametrize("verb", ["run", "serve --processes 2", "work --processes 2"])
+def test_run_begins_with_its_children():
+    """Before the children of `clawback run` begin to import, it has imported none of what takes long."""
+    program = "import sys, worker.cli.run; print(*sys.modules)"
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    slow = {"aiohttp", "asyncio", "cryptography", "dramatiq", "pydantic", "redis", "rich", "sqlalchemy", "structlog"}
+    assert set() == slow & set(printed.split())
+
+
+@pytest.mark.parametrize("verb", ["running", "serve --processes 2", "work --processes 2"])
 def test_supervisor_imports_only_what_it_runs(verb):
-    """Before a supervisor starts its children, it has imported nothing that only they, or a migration, need."""
+    """A supervisor has imported nothing that only its children, or a migration, need."""
     module = f"worker.cli.{verb.partition(' ')[0]}"
     program = f"import sys, {module}, worker.cli.common, worker.start, config.load; print(*sys.modules)"
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout

@@ -20,7 +20,7 @@ from config.settings import Server, Settings
 from handlers.errors import Malformed, Rejected
 from tests.worker.house import House, house
 from worker.cli.common import Failure
-from worker.cli.run import refuse_strangers
+from worker.cli.running import refuse_strangers
 from worker.demo.trust import APP, prepare
 from worker.simulator import apple_pki as pki
 from worker.simulator.amazon import sign as sign_as_sns

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from worker.control import Control
-from worker.supervise import Started, Supervisor, launch
+from worker.launch import Started, launch
+from worker.supervise import Supervisor
 
 pytestmark = pytest.mark.crash
 

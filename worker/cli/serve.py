@@ -5,10 +5,11 @@ from pathlib import Path
 import click
 
 from config.logs import configure_logs
-from worker.cli.common import control_option, installation_options, load_settings
+from worker.cli.common import control_option, installation_options, load_settings, wait_option, waits_for_word
 from worker.collector import refuse_missing_extra
 from worker.control import Control
-from worker.start import refuse_pending_migration, same_installation, supervise_verbs, warn_of_no_key
+from worker.family import same_installation
+from worker.start import refuse_pending_migration, supervise_verbs, warn_of_no_key
 
 
 @click.command("serve")
@@ -16,12 +17,18 @@ from worker.start import refuse_pending_migration, same_installation, supervise_
 @click.option("--processes", type=click.IntRange(1, 64), default=1, show_default=True, help="How many share the port.")
 @click.option("--share-port", is_flag=True, hidden=True, help="Let siblings listen on the same port.")
 @control_option
-def command(config: Path | None, data_dir: Path, processes: int, control: int | None, *, share_port: bool) -> int:
+@wait_option
+def command(
+    config: Path | None, data_dir: Path, processes: int, control: int | None, *, share_port: bool, wait: bool
+) -> int:
     """Start the endpoint and the API alone.
 
     Any number of them, on any number of hosts, against one database and one broker. SIGTERM lets requests finish.
     """
     configure_logs()
+    line = Control(control)
+    if wait and not waits_for_word(line, "worker.serve"):
+        return 1
     settings = load_settings(config, data_dir)
     refuse_pending_migration(settings)
     refuse_missing_extra(settings)
@@ -30,7 +37,7 @@ def command(config: Path | None, data_dir: Path, processes: int, control: int | 
     if processes == 1:
         from worker.serve import serve
 
-        serve(settings, Control(control), share_port=share_port)
+        serve(settings, line, share_port=share_port)
         return 0
     if not settings.server.port:
         raise click.UsageError("several processes cannot share port 0: set [server] port")

@@ -5,16 +5,11 @@ from pathlib import Path
 import click
 
 from config.logs import configure_logs
-from worker.cli.common import control_option, installation_options, load_settings
+from worker.cli.common import control_option, installation_options, load_settings, wait_option, waits_for_word
 from worker.collector import refuse_missing_extra
 from worker.control import Control
-from worker.start import (
-    refuse_pending_migration,
-    refuse_taken_port,
-    same_installation,
-    supervise_verbs,
-    warn_of_no_key,
-)
+from worker.family import same_installation
+from worker.start import refuse_pending_migration, refuse_taken_port, supervise_verbs, warn_of_no_key
 
 
 @click.command("work")
@@ -22,14 +17,18 @@ from worker.start import (
 @click.option("--processes", type=click.IntRange(1, 64), help="How many.  [default: what [work] processes says]")
 @click.option("--share-port", is_flag=True, hidden=True, help="Let siblings answer on the same port.")
 @control_option
+@wait_option
 def command(
-    config: Path | None, data_dir: Path, processes: int | None, control: int | None, *, share_port: bool
+    config: Path | None, data_dir: Path, processes: int | None, control: int | None, *, share_port: bool, wait: bool
 ) -> int:
     """Start the workers alone: they process notifications, tell subscribers, and sweep.
 
     Any number of them, on any number of hosts, against one database and one broker. SIGTERM lets them finish.
     """
     configure_logs()
+    line = Control(control)
+    if wait and not waits_for_word(line, "worker.work"):
+        return 1
     settings = load_settings(config, data_dir)
     refuse_pending_migration(settings)
     refuse_missing_extra(settings)
@@ -39,7 +38,7 @@ def command(
     if count == 1:
         from worker.work import work
 
-        work(settings, Control(control), share_port=share_port)
+        work(settings, line, share_port=share_port)
         return 0
     if settings.work.metrics_port:
         refuse_taken_port(settings.server.host, settings.work.metrics_port, "[work] metrics_port")

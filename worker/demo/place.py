@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 CONFIG_FILE = "demo.toml"
+HOST = "127.0.0.1"
+"""Its keys lie open beside it, so nothing may move it off this machine."""
 SERIOUS = ("CLAWBACK_STORE", "CLAWBACK_BROKER", "CLAWBACK_SUBSCRIBERS")
 """Variables of somebody who wants no demo, least of all on that database."""
 

@@ -7,6 +7,7 @@ from typing import Any
 from config.settings import Settings
 from worker.demo.show import Show
 from worker.demo.trust import demo_directory
+from worker.family import Family
 from worker.simulator.play import Played, PlayError
 from worker.start import everything, migrate
 from worker.supervise import Supervisor
@@ -35,7 +36,8 @@ def run_with_show(
         finally:
             supervisor.stop()
 
-    supervisor = Supervisor(everything(settings, config, data_dir, log=data_dir / "clawback.log"), on_ready)
+    family = Family(config, data_dir, log=data_dir / "clawback.log")
+    supervisor = Supervisor(everything(settings, family, data_dir), on_ready)
     code = supervisor.run()
     if failed:
         raise failed[0]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from worker.demo.place import CONFIG_FILE, demo_directory
+from worker.demo.place import CONFIG_FILE, HOST, demo_directory
 from worker.simulator.goods import COINS, LIFETIME, MONTHLY, YEARLY
 from worker.simulator.registry import SPEAKERS
 
@@ -25,7 +25,6 @@ __all__ = [
 APP = "demo"
 PRODUCT = MONTHLY
 LIFETIME_PRODUCT = LIFETIME
-HOST = "127.0.0.1"
 PORT = 8080
 BACKEND_PORT = 8081
 
