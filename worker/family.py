@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from worker.launch import Verb
+from worker.room import written
 
 METRICS = "PROMETHEUS_MULTIPROC_DIR"
 METRICS_NAME = "PROMETHEUS_MULTIPROC_NAME"
@@ -75,10 +76,14 @@ def shared_metrics(directory: Path) -> Mapping[str, str]:
     """Make the directory in which processes add up their counts, and the environment that tells them.
 
     An operator's own choice stands, and is not emptied. See https://prometheus.github.io/client_python/multiprocess/.
+
+    Raises:
+        NotWritten: the disk is full, or may only be read.
     """
     if os.environ.get(METRICS):
         return {}
     # Counts of an earlier life would be added to this one's.
     shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir(mode=0o700, parents=True)
+    with written(directory):
+        directory.mkdir(mode=0o700, parents=True)
     return {METRICS: str(directory.absolute())}

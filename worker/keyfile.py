@@ -12,6 +12,7 @@ from pathlib import Path
 from config.check import ENCRYPTION_KEY
 from config.problems import ConfigError
 from config.settings import Settings
+from worker.room import written
 
 KEY_FILE = "encryption.key"
 
@@ -38,15 +39,24 @@ def with_key_file(settings: Settings, data_dir: Path) -> Settings:
 
 
 def make_key_file(settings: Settings, data_dir: Path) -> Settings:
-    """Make a key, readable by nobody else, unless there is one already or the database is on another machine."""
+    """Make a key, readable by nobody else, unless there is one already or the database is on another machine.
+
+    Raises:
+        NotWritten: the disk is full, or may only be read.
+    """
     if settings.store.encryption_keys or not settings.store.url.startswith("sqlite:"):
         return settings
     fresh = data_dir / f"{KEY_FILE}.new"
-    fresh.unlink(missing_ok=True)
     # Whole or not at all: a file that a crash left empty would be no key.
+    with written(data_dir / KEY_FILE):
+        _write_key(fresh)
+        fresh.rename(data_dir / KEY_FILE)
+    return with_key_file(settings, data_dir)
+
+
+def _write_key(fresh: Path) -> None:
+    fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(base64.urlsafe_b64encode(secrets.token_bytes(32)) + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    fresh.rename(data_dir / KEY_FILE)
-    return with_key_file(settings, data_dir)

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import IO
 
+from worker.room import NotWritten, written
+
 
 class DirectoryInUse(Exception):
     """Another living process owns the directory; the text says which."""
@@ -15,9 +17,11 @@ def own(directory: Path) -> IO[str]:
 
     Raises:
         DirectoryInUse: another process owns it.
+        NotWritten: its disk is full, or may only be read.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = (directory / "lock").open("a+")
+    with written(directory):
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (directory / "lock").open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -27,7 +31,11 @@ def own(directory: Path) -> IO[str]:
         raise DirectoryInUse(
             f"{directory} is in use by another clawback run (process {holder}): stop it, or choose another --data-dir"
         ) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
+    try:
+        with written(directory):
+            lock.truncate(0)
+            os.write(lock.fileno(), str(os.getpid()).encode())  # past the file's buffer, which `close` would try again
+    except NotWritten:
+        lock.close()
+        raise
     return lock

@@ -246,7 +246,8 @@ def take_room() -> None:
             _take_room(file)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise NoRoom(f"there is no room for {file}, where processes share their counts") from None
+                line = f"there is no room for {file}, where processes share their counts: make some on its disk"
+                raise NoRoom(line) from None
             # This file system makes no such promise: https://man7.org/linux/man-pages/man3/posix_fallocate.3.html
 
 

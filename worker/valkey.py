@@ -20,6 +20,7 @@ from typing import IO
 from worker import guard
 from worker.launch import Started, kill_session, launch, stop_session
 from worker.lockfile import own
+from worker.room import is_full
 
 ON_PATH = ("valkey-server", "redis-server")
 SOCKET_PATH_BYTES_MAX = 100
@@ -163,12 +164,15 @@ class EmbeddedValkey:
                 time.sleep(0.02)
         self.socket.unlink(missing_ok=True)
 
+    def _why(self) -> str:
+        return "the disk is full, make room there" if is_full(self.home) else _last_line(self.log)
+
     def _await_answer(self, started: Started) -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
         while not answers(self.socket):
             if started.process.poll() is not None:
                 kill_session(started)
-                raise ValkeyUnavailable(f"the Valkey server did not start: {_last_line(self.log)} (log: {self.log})")
+                raise ValkeyUnavailable(f"the Valkey server did not start: {self._why()} (log: {self.log})")
             if time.monotonic() > deadline:
                 kill_session(started)
                 raise ValkeyUnavailable(f"the Valkey server does not answer at {self.socket} (log: {self.log})")

@@ -166,7 +166,9 @@ def test_database_that_cannot_be_opened_is_one_line(config, tmp_path):
     done = clawback("migrate", *config)
 
     assert 1 == done.returncode
-    assert ["clawback: the database is away: OperationalError"] == done.stderr.splitlines()
+    says = "cannot be opened to write: let this user write the file and its directory"
+    file = tmp_path / "data" / "clawback.db"
+    assert [f"clawback: the database is away: {file}: {says}"] == done.stderr.splitlines()
 
 
 def test_a_demo_keeps_off_a_real_database(tmp_path):

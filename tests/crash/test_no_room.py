@@ -64,6 +64,7 @@ async def test_no_room_for_anything(disk: Path):
         refused = await refuse(house, shots, taken)
         assert 401 == await status_of(house, "/v1/refunds", "Bearer of a token that is none")
         assert 200 == await status_of(house, "/metrics")
+        assert 200 == await status_of(house, "/readyz"), "it asks for what can be read"
         assert before == house.installation.processes(), "somebody died of it"
         await kill(house.installation, "work")
         fault("work killed while the disk was full")

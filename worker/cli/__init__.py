@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from worker import garbage
+from worker import garbage, room
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "run": ("worker.cli.run", "Start everything here: broker, endpoint, workers."),
@@ -42,6 +42,7 @@ EXIT_CODES: Mapping[str, int] = {
     "worker.trust.TrustError": 2,
     "worker.lockfile.DirectoryInUse": 1,
     "worker.metrics.NoRoom": 1,
+    "worker.room.NotWritten": 1,
     "worker.runtime.QueueUnavailable": 1,
     "worker.start.NotReady": 1,
     "worker.store.engine.Contended": 1,
@@ -109,6 +110,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:
         name = f"{type(error).__module__}.{type(error).__qualname__}"
+        if isinstance(error, OSError) and (line := room.refused(error)):
+            _complain(line)
+            return 1
         if name not in EXIT_CODES:
             raise
         _complain(PREFIXES.get(name, "") + str(error))

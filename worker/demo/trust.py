@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.demo.place import CONFIG_FILE, HOST, demo_directory
+from worker.room import written
 from worker.simulator.goods import COINS, LIFETIME, MONTHLY, YEARLY
 from worker.simulator.registry import SPEAKERS
 
@@ -36,21 +37,32 @@ def prepare(data_dir: Path, *, any_port: bool = False) -> Path:
         data_dir: the data directory.
         any_port: take ports that are free now, not the usual ones.
 
+    Raises:
+        NotWritten: the disk is full, or may only be read.
+
     Returns:
         The configuration file.
     """
     directory = demo_directory(data_dir)
     file = directory / CONFIG_FILE
     if not file.exists():
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        port, backend_port = _free_ports((0, 0) if any_port else (PORT, BACKEND_PORT))
-        url = f"http://{HOST}:{port}"
-        sections = {name: speaker.create(directory, app=APP, public_url=url) for name, speaker in SPEAKERS.items()}
-        # The simulator speaks of the first environment: nothing in a demo was paid for.
-        sections["apple"]["environments"] = ["Sandbox", "Production"]
-        file.touch(mode=0o600)
-        file.write_text(_config(sections, port=port, backend_port=backend_port), encoding="utf-8")
+        with written(directory):
+            _make(directory, file, (0, 0) if any_port else (PORT, BACKEND_PORT))
     return file
+
+
+def _make(directory: Path, file: Path, ports: Sequence[int]) -> None:
+    """Write everything, the file last and whole: what a full disk kept from being made is made at the next start."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    port, backend_port = _free_ports(ports)
+    url = f"http://{HOST}:{port}"
+    sections = {name: speaker.create(directory, app=APP, public_url=url) for name, speaker in SPEAKERS.items()}
+    # The simulator speaks of the first environment: nothing in a demo was paid for.
+    sections["apple"]["environments"] = ["Sandbox", "Production"]
+    fresh = file.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(_config(sections, port=port, backend_port=backend_port), encoding="utf-8")
+    fresh.rename(file)
 
 
 def _free_ports(wanted: Sequence[int]) -> list[int]:

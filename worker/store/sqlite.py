@@ -20,6 +20,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from config.settings import Store as Choices
+from worker.room import is_full
 
 WRITERS_QUEUE: Final = True
 WRITE: Final = {"clawback_read_only": False}
@@ -82,8 +83,14 @@ def is_undefined(error: DBAPIError) -> bool:
     return re.match(r"no such (table|column)|table \S+ has no column", str(error.orig)) is not None
 
 
-def describe(error: DBAPIError, _url: URL) -> str:
-    """Say in a word what was wrong."""
+def describe(error: DBAPIError, url: URL) -> str:
+    """Say what was wrong, and of a disk what to do (https://www.sqlite.org/rescode.html)."""
+    kind, file = str(getattr(error.orig, "sqlite_errorname", "")), Path(url.database or "")
+    # What fails for want of room beside the file, in the log or what processes share, is an error of I/O to SQLite.
+    if kind == "SQLITE_FULL" or (kind.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")) and is_full(file)):
+        return f"{file}: the disk is full: make room there"
+    if kind.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")):
+        return f"{file}: cannot be opened to write: let this user write the file and its directory"
     return type(error.orig).__name__
 
 
