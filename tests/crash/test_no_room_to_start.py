@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.crash, pytest.mark.e2e]
 CONFIG = '[server]\nport = 0\n[apps.acme.stripe]\nwebhook_secrets = ["whsec_annual"]\n'
 FULL = "the disk is full: make room there"
 CLOSED = ("cannot be written (Read-only file system)", "cannot be opened to write")
+SPARE_BYTES = 160 * 1024
+"""Enough for the lock, the key and an empty database, and for no tables."""
 
 
 def said_once(done: "subprocess.CompletedProcess[str]", *words: str) -> None:
@@ -51,6 +53,19 @@ def test_a_full_disk_is_one_line(config: Path, before: str):
         assert not list(disk.glob("*refunds.csv*"))
         assert FULL in " ".join(clawback("doctor", *options).stdout.split())
         assert {} == belonging_to(disk)
+
+
+def test_room_for_less_than_a_migration_is_one_line(config: Path):
+    """A migration that runs out of room says so in one line, and once there is some it begins anew."""
+    with small_disk() as disk:
+        options = ("--config", str(config), "--data-dir", str(disk / "data"))
+        (disk / "spare").write_bytes(bytes(SPARE_BYTES))
+        fill(disk / "ballast")
+        (disk / "spare").unlink()
+
+        said_once(clawback("run", *options), FULL)
+        (disk / "ballast").unlink()
+        assert 0 == clawback("migrate", *options).returncode
 
 
 def test_a_disk_that_may_only_be_read_is_one_line(config: Path):

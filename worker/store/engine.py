@@ -143,11 +143,17 @@ class Store:
         except NoConnectionFree as error:
             raise StoreUnavailable("no_connection_free") from error
         except DBAPIError as error:
-            if self._ours.is_contention(error):
-                raise Contended(self._ours.describe(error, self.engine.url)) from error
-            if not self._is_transient(error):
+            if (away := self.meaning(error)) is None:
                 raise
-            raise StoreUnavailable(self._ours.describe(error, self.engine.url)) from error
+            raise away from error
+
+    def meaning(self, error: DBAPIError) -> StoreUnavailable | None:
+        """Say what an error means for whoever asked; None: a mistake of ours."""
+        if self._ours.is_contention(error):
+            return Contended(self._ours.describe(error, self.engine.url))
+        if not self._is_transient(error):
+            return None
+        return StoreUnavailable(self._ours.describe(error, self.engine.url))
 
     def _is_transient(self, error: DBAPIError) -> bool:
         """Tell an absent or busy database from a mistake of ours.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from sqlalchemy import Connection, column, delete, inspect, select, table
+from sqlalchemy.exc import DBAPIError
 
 from worker.store.engine import Store
 from worker.store.postgresql import lock_migration
@@ -34,10 +35,25 @@ def upgrade(store: Store) -> tuple[str | None, str | None]:
 
     Returns:
         The revision before and after.
+
+    Raises:
+        StoreUnavailable: the database is away or full; it is as it was.
     """
     before = current(store)
     if not pending(store):
         return before, before
+    try:
+        _upgrade(store)
+    except DBAPIError as error:
+        # What is wrong with a statement of a migration is nothing that will pass: https://www.sqlite.org/rescode.html#error
+        wrong = getattr(error.orig, "sqlite_errorname", None) == "SQLITE_ERROR"
+        if wrong or (away := store.meaning(error)) is None:
+            raise
+        raise away from error
+    return before, current(store)
+
+
+def _upgrade(store: Store) -> None:
     from alembic import command  # noqa: PLC0415 - see above
 
     config = _config()
@@ -47,7 +63,6 @@ def upgrade(store: Store) -> tuple[str | None, str | None]:
         command.upgrade(config, "head")
         _say_whom_it_fits(connection)
         connection.commit()
-    return before, current(store)
 
 
 def _say_whom_it_fits(connection: Connection) -> None:
