@@ -60,7 +60,7 @@ class Store:
     @property
     def writers_queue(self) -> bool:
         """Tell whether one transaction writes at a time: then nothing is thought over within one."""
-        return self._ours.WRITERS_QUEUE
+        return bool(self._ours.WRITERS_QUEUE)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

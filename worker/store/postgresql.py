@@ -31,7 +31,7 @@ sessions and transactions that the server ended."""
 UNDEFINED = frozenset({"42P01", "42703"})
 """undefined_table, undefined_column."""
 
-WRITERS_QUEUE: Final = False
+WRITERS_QUEUE: Final[bool] = False
 WRITE: Final[Mapping[str, Any]] = {}
 READ: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 LOOK: Final = {"isolation_level": "AUTOCOMMIT"}

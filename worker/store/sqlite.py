@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 from config.settings import Store as Choices
 from worker.room import is_full
 
-WRITERS_QUEUE: Final = True
+WRITERS_QUEUE: Final[bool] = True
 WRITE: Final = {"clawback_read_only": False}
 READ: Final = {"clawback_read_only": True}
 LOOK: Final = READ
