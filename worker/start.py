@@ -3,6 +3,7 @@
 A supervisor starts nothing before this is imported, so nothing is imported here that only its children need.
 """
 
+import os
 import socket
 from pathlib import Path
 
@@ -109,8 +110,18 @@ def refuse_taken_port(host: str, port: int, keys: str) -> None:
     try:
         socket.create_server((host, port), family=family).close()
     except OSError as error:
+        raise cannot_listen(error, host, port, keys) from None
+
+
+def cannot_listen(error: OSError, host: str, port: int, keys: str) -> NotReady:
+    """Say why an address cannot be had, in the system's few words, and what an operator may set to have another."""
+    # Whoever binds puts the address into the text once more, and asyncio a sentence around it; resolvers number
+    # their errors by themselves.
+    if error.errno is None or isinstance(error, socket.gaierror):
         reason = error.strerror or str(error)
-        raise NotReady(f"cannot listen on {host} port {port}: {reason}; set {keys}") from None
+    else:
+        reason = os.strerror(error.errno)
+    return NotReady(f"cannot listen on {host} port {port}: {reason}; set {keys}")
 
 
 def supervise_verbs(verb: str, arguments: tuple[str, ...], count: int, *, data_dir: Path, control: int | None) -> int:

@@ -31,8 +31,8 @@ def test_a_port_that_others_have_costs_one_line(installation, processes):
         done = clawback("work", "--processes", processes, *installation.options, environment=environment)
 
     assert 1 == done.returncode
-    assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
-    assert "set [work] metrics_port" in done.stderr
+    said = f"cannot listen on 127.0.0.1 port {port}: Address already in use; set [work] metrics_port"
+    assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 

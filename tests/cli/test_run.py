@@ -123,7 +123,7 @@ def test_port_in_use_ends_everything(installation):
         done = clawback("run", *installation.options, environment={"CLAWBACK_SERVER__PORT": str(port)})
 
     assert 1 == done.returncode
-    assert f"cannot listen on 127.0.0.1 port {port}" in done.stderr
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use; set " in done.stderr
     assert "Traceback" not in done.stderr
     assert eventually(lambda: not belonging_to(installation.directory))
 

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from worker.start import NotReady
+from worker.start import cannot_listen
 
 BACKLOG = 1024
 """Connections that may wait to be taken; the kernel caps it at net.core.somaxconn."""
@@ -25,8 +25,7 @@ async def listen(runner: web.AppRunner, host: str, port: int, *, share_port: boo
     try:
         await site.start()
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise NotReady(f"cannot listen on {host} port {port}: {reason}; set {keys}") from None
+        raise cannot_listen(error, host, port, keys) from None
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
     actual = next(address[1] for address in runner.addresses)
     return f"http://{f'[{shown}]' if ':' in shown else shown}:{actual}"
