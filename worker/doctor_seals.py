@@ -42,7 +42,7 @@ def look_at_seals(runtime: Runtime) -> Iterator[Said]:
         open_ = f"there is no key: {count} bodies of notifications lie open, and the API makes no subscribers"
         yield "warning", open_, "give every process one of store.encryption_keys, then clawback reseal"
     elif not closed:
-        yield "ok", f"{len(sealed)} secrets of subscribers are sealed, and open", ""
+        yield "ok", f"{len(sealed)} sealed secrets of subscribers, all can be opened", ""
 
 
 def _look_at_bodies(bodies: Bodies, found: Mapping[bytes, int]) -> Iterator[Said]:

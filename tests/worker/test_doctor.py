@@ -94,7 +94,7 @@ def test_a_lost_key_and_an_idle_one_are_named(look, tmp_path):
     assert ("failed", True) == (lost.verdict, "sub_sealed" in lost.detail)
     assert "failed" == none[0].verdict
     assert ("warning", True) == (idle.verdict, "key 2 of 3" in idle.detail)
-    assert "ok" == fine.verdict
+    assert ("ok", "1 sealed secrets of subscribers, all can be opened") == (fine.verdict, fine.detail)
     assert not any(key in finding.detail for key in keys for finding in (lost, *none, idle, fine))
 
 
