@@ -27,7 +27,7 @@ class Rounds:
         self._watch = SetBack(runtime.clock)
         self._set_back = True  # nobody knows what the clock was like before this process
         self._late_until = 0.0
-        self._tidy_at, self._forgetting = 0.0, NEW_ROUND
+        self._prune_at, self._forgetting = 0.0, NEW_ROUND
 
     def go(self) -> None:
         """Sweep, and do what else is due.
@@ -48,18 +48,18 @@ class Rounds:
             self._late_until = 0.0 if over else self._late_until
         sweep(self._runtime)
         self._every(LOOK_AHEAD_EVERY_SECONDS, look_ahead)
-        self._tidy()
+        self._every(TIDY_EVERY_SECONDS, tidy)
+        self._prune()
 
     def _every(self, seconds: float, do: Callable[[Runtime], object]) -> None:
         if time.monotonic() >= self._due.get(do, 0.0):
             do(self._runtime)
             self._due[do] = time.monotonic() + seconds
 
-    def _tidy(self) -> None:
-        if time.monotonic() < self._tidy_at:
+    def _prune(self) -> None:
+        if time.monotonic() < self._prune_at:
             return
-        tidy(self._runtime)
         # What is more than a batch goes a batch with each round: nothing waits for it.
         further = prune(self._runtime, self._forgetting)
-        self._tidy_at = time.monotonic() + (0.0 if further else TIDY_EVERY_SECONDS)
+        self._prune_at = time.monotonic() + (0.0 if further else TIDY_EVERY_SECONDS)
         self._forgetting = further or NEW_ROUND
