@@ -339,6 +339,21 @@ def test_a_dead_subscribers_backlog_hides_nobody(store):
     assert 10 >= len(owners)
 
 
+def test_more_subscribers_than_places_take_turns(store):
+    """Where more subscribers wait than one round has places, each is found in some round, as none is always last."""
+    # In each round the same ones were beyond the limit, and nothing that hints had lost was ever told them.
+    every = set(subscribe(store, *(subscriber(f"https://{name}.example/") for name in "abcdefg")))
+    announce(store, [event(1)])
+    seen: set[str] = set()
+    for _ in range(200):
+        with store.read() as connection:
+            found = due(store, limit=3)
+            seen |= set(outbox.owners(connection, found).values())
+        assert 3 == len(found)
+
+    assert every == seen
+
+
 def test_owners_names_only_what_is_unfinished(store):
     """A hint at something finished or unknown leads nowhere."""
     (who,) = subscribe(store, subscriber())

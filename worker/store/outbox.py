@@ -11,6 +11,7 @@ A subscriber with order `per_customer` gets the events of one customer one after
 while an earlier one of the same subscriber and customer is pending.
 """
 
+import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -137,15 +138,19 @@ def due(connection: Connection, now_ms: int, limit: int) -> list[str]:
     """List deliveries to attempt now, each subscriber's longest due first.
 
     Every subscriber that does not rest has an equal share of `limit`: the backlog of a dead one must not hide the
-    others.
+    others. Where there are more of them than that, chance says whose turn it is.
     """
     enabled = select(subscribers.c.id).where(subscribers.c.state == "enabled", subscribers.c.not_before_ms <= now_ms)
-    listening = connection.execute(enabled).scalars().all()
+    listening = list(connection.execute(enabled).scalars())
+    if len(listening) > limit:
+        random.shuffle(listening)  # by any order of ours, those beyond the limit would be the same each time
     share = max(1, limit // max(1, len(listening)))
     found: list[str] = []
     for subscriber in listening:
+        if len(found) >= limit:
+            break
         found += due_of(connection, subscriber, now_ms, share)
-    return found[:limit]
+    return found
 
 
 def due_of(connection: Connection, subscriber: str, now_ms: int, limit: int) -> Sequence[str]:
