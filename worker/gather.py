@@ -8,6 +8,7 @@ so a message is acknowledged after its rows are committed.
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 
@@ -16,18 +17,29 @@ class _Share:
     """What one thread brought.
 
     Attributes:
-        called: it is done, or it is this thread's turn to run.
+        called: a lock that is free once this is done, or it is this thread's turn to run.
+        done: some thread ran it.
         error: why its set broke.
+        together: the shares of the set that this thread runs.
     """
 
     ids: Sequence[str]
-    called: threading.Event = field(default_factory=threading.Event)
+    called: threading.Lock = field(default_factory=threading.Lock)
     done: bool = False
     error: BaseException | None = None
+    together: Sequence["_Share"] = ()
+
+    def call(self) -> None:
+        """Let its thread go on; to be called twice does no harm."""
+        with suppress(RuntimeError):
+            self.called.release()
 
 
 class Gather:
     """A function over ids that threads call with a few each, and that runs over many.
+
+    A time limit may interrupt a thread at any point, once. So whatever is taken is first noted where it goes to, then
+    struck out where it was, and leaving does again whatever may have been left half done.
 
     Args:
         run: what to do with a set; what it raises is raised in every thread whose share was in the set.
@@ -38,8 +50,9 @@ class Gather:
     def __init__(self, run: Callable[[Sequence[str]], None], *, size_max: int, at_once: int) -> None:
         self._run = run
         self._size_max = size_max
-        self._at_once = self._free = at_once
+        self._at_once = at_once
         self._lock = threading.Lock()
+        self._running: set[_Share] = set()
         self._waiting: deque[_Share] = deque()
 
     @property
@@ -50,63 +63,73 @@ class Gather:
     @property
     def running(self) -> int:
         """Count the sets that run."""
-        return self._at_once - self._free
+        return len(self._running)
 
     def __call__(self, ids: Sequence[str]) -> None:
         """Return once these are done, by this thread or another."""
         mine = _Share(ids)
+        mine.called.acquire()
         try:
-            self._line_up(mine)
-            mine.called.wait()
-        except BaseException:
-            self._leave(mine)
+            if not self._line_up(mine):
+                mine.called.acquire()
+            if not mine.done:
+                self._run_set(mine)
+            if mine.error is not None:
+                raise mine.error  # noqa: TRY301 - whoever raises leaves by the same door as the interrupted
+            if mine in self._running:  # called by a thread that was interrupted then, and run by yet another
+                self._end(mine, None)
+        except BaseException as error:
+            self._leave(mine, error)
             raise
-        if not mine.done:
-            self._run_set(mine)
-        if mine.error is not None:
-            raise mine.error
 
-    def _line_up(self, mine: _Share) -> None:
+    def _line_up(self, mine: _Share) -> bool:
+        """Run at once where there is room, else wait; tell which."""
         with self._lock:
-            if self._free:
-                self._free -= 1
-                mine.called.set()
-            else:
-                self._waiting.append(mine)
+            if len(self._running) < self._at_once:
+                self._running.add(mine)
+                return True
+            self._waiting.append(mine)
+            return False
 
-    def _leave(self, mine: _Share) -> None:
-        """Wait no longer: a time limit interrupted the thread. If it was its turn to run, it is the next one's."""
+    def _leave(self, mine: _Share, error: BaseException) -> None:
+        """Wait no longer, and leave nobody waiting: the thread was interrupted, or its set broke."""
         with self._lock:
             if mine in self._waiting:
                 self._waiting.remove(mine)
-            elif mine.called.is_set() and not mine.done:
-                self._call_next()
+        self._end(mine, error)
 
     def _run_set(self, mine: _Share) -> None:
         """Run a set of the share of this thread and of those that wait."""
-        shares = self._take(mine)
+        self._take(mine)
         error: BaseException | None = None
         try:
-            self._run(list(dict.fromkeys(one for share in shares for one in share.ids)))
+            self._run(list(dict.fromkeys(one for share in mine.together for one in share.ids)))
         except BaseException as broke:  # noqa: BLE001 - it is raised again, by each thread that it concerns
             error = broke
-        with self._lock:
-            self._call_next()
-        for share in shares:
-            share.done, share.error = True, error
-            share.called.set()
+        self._end(mine, error)
 
-    def _take(self, mine: _Share) -> list[_Share]:
-        shares, size = [mine], len(mine.ids)
+    def _take(self, mine: _Share) -> None:
+        mine.together = shares = [mine]
+        size = len(mine.ids)
         with self._lock:
             while self._waiting and size + len(self._waiting[0].ids) <= self._size_max:
-                shares.append(self._waiting.popleft())
+                shares.append(self._waiting[0])
+                self._waiting.popleft()
                 size += len(shares[-1].ids)
-        return shares
+
+    def _end(self, mine: _Share, error: BaseException | None) -> None:
+        """Make room, and tell whose shares were in the set; what is done already stays as it is."""
+        with self._lock:
+            self._running.discard(mine)
+            self._call_next()
+        for share in mine.together:
+            if not share.done:
+                share.error, share.done = error, True
+            share.call()
 
     def _call_next(self) -> None:
         """Call whoever waits longest to run; with nobody there, the next to come runs at once."""
-        if self._waiting:
-            self._waiting.popleft().called.set()
-        else:
-            self._free += 1
+        while self._waiting and (self._waiting[0] in self._running or len(self._running) < self._at_once):
+            self._running.add(self._waiting[0])
+            self._waiting[0].call()
+            self._waiting.popleft()

@@ -5,9 +5,11 @@ Real: threads. Double: what is run, which a test holds up and lets go.
 
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
 
 import pytest
 from dramatiq.threading import raise_thread_exception
@@ -210,3 +212,71 @@ def test_interrupted_thread_holds_up_nobody(job, threads):
 
     assert [["a"], ["c"]] == job.sets
     assert (0, 0) == (gather.waiting, gather.running)
+
+
+@dataclass
+class Limit:
+    """A time limit that strikes in one thread, in the gathering, after so many calls there or returns from them."""
+
+    strikes_after: int
+    struck: bool = False
+
+    def profile(self, frame: FrameType, what: str, _about: object) -> None:
+        """Strike when it is time: where an interpreter looks for such an exception, at calls and after them."""
+        if self.struck or what in {"c_call", "c_exception"} or not frame.f_code.co_filename.endswith("gather.py"):
+            return
+        self.strikes_after -= 1
+        if self.strikes_after < 0:
+            self.struck = True
+            raise Interrupted
+
+    def bring(self, gather: Gather, ids: list[str]) -> None:
+        """Bring a share under this limit."""
+        sys.setprofile(self.profile)
+        try:
+            gather(ids)
+        finally:
+            sys.setprofile(None)
+
+
+def apart(run: Callable[..., None], *arguments: object) -> Future[None]:
+    """Run in a thread of its own, which holds up nobody if it never ends."""
+    future: Future[None] = Future()
+
+    def ran() -> None:
+        try:
+            run(*arguments)
+        except BaseException as error:  # noqa: BLE001 - whoever asks gets it
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=ran, daemon=True).start()
+    return future
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_wherever_a_time_limit_strikes_no_place_is_lost(at_once):
+    """Interrupted at any point, from lining up to the end of its set, a thread leaves its place and nobody waiting."""
+    # Between the end of the set and the call for the next one the place was lost for good.
+    struck: list[bool] = []
+    while not struck or struck[-1]:
+        job, limit = Job(), Limit(len(struck))
+        gather = Gather(job, size_max=2, at_once=at_once)
+        others = [apart(gather, [str(other)]) for other in range(at_once - 1)]
+        job.has_begun(at_once - 1)
+        first = apart(limit.bring, gather, ["a"])
+        while not (job.began.acquire(timeout=0.001) or first.done()):
+            pass
+        others += [apart(gather, [name]) for name in "bcde"]
+        for _ in range(6 + at_once):
+            job.may_end.release()
+        for future in [*others, first]:
+            assert isinstance(future.exception(SECONDS_MAX), Interrupted | None)
+
+        assert (0, 0) == (gather.waiting, gather.running)
+        gather(["z"])
+        assert ["z"] == job.sets[-1]
+        struck.append(limit.struck)
+
+    assert len(struck) > 10
