@@ -35,6 +35,8 @@ BATCHES: Mapping[str, Callable[..., Pruned]] = {
 """What is kept for so many days and no longer: kind → how a batch of it is forgotten."""
 AHEAD_MS = 2_000
 """So far the clocks of several machines may be apart without anybody noticing: worker/doctor.py warns from here on."""
+PUT_OFF_SECONDS = 3_600
+"""A purchase whose lapse breaks our own code is looked at again after so long; enough of them would hide the others."""
 LEASE_SECONDS = 3.0
 """A round takes far less. Whoever dies after one keeps the others from sweeping for so long."""
 
@@ -235,15 +237,19 @@ def _lapse(
     runtime: Runtime, connection: Connection, run_out: Sequence[Purchase], now_ms: int
 ) -> tuple[Owners, list[Event]]:
     """Enter the passing of expiry dates into the ledger, as the fold reads no clock; give deliveries and events."""
-    entries = [_lapsed(purchase) for purchase in run_out]
-    keeper = Bookkeeper(connection, entries, now_ms=now_ms)
-    for entry in entries:
+    entries = {purchase.id: _lapsed(purchase) for purchase in run_out}
+    keeper = Bookkeeper(connection, list(entries.values()), now_ms=now_ms)
+    guilty: list[str] = []
+    for id_, entry in entries.items():
         try:
             keeper.tell([entry], runtime.settings.apps[entry.app])
         except Exception as error:  # noqa: BLE001 - one purchase that breaks our code must not stop every round
             broke = type(error).__name__
             log.error("sweep.failed", entry=entry.id, error=broke)  # noqa: TRY400 - a traceback may quote the entry
-    return keeper.write(), keeper.events
+            guilty.append(id_)
+    written = keeper.write()
+    lapses.put_off(connection, guilty, until=now_ms // 1000 + PUT_OFF_SECONDS)
+    return written, keeper.events
 
 
 def _lapsed(purchase: Purchase) -> Entry:

@@ -159,6 +159,12 @@ async def test_a_purchase_that_breaks_our_code_stops_nothing(at: Desk):
     assert 3 == sweep(runtime_with(at, broken))
     assert [lost.id] == at.queue.notifications
     assert {"ch_1": Access.EXPIRED, "ch_broken": Access.ACTIVE} == accesses(at)
+    assert 0 == sweep(runtime_with(at, broken)), "it is put off, or it would be logged each second, and hide others"
+    at.clock.now += 3_600
+    at.queue.notifications.clear()
+    process(at.runtime, [lost.id])
+    assert 1 == sweep(runtime_with(at, whole))
+    assert {Access.EXPIRED} == set(accesses(at).values())
 
 
 def test_one_process_at_a_time(at: Desk):

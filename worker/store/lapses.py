@@ -23,6 +23,12 @@ def run_out(connection: Connection, apps: Collection[str], *, now: int, limit: i
     return [purchase_of(row) for row in connection.execute(statement.limit(limit)).mappings()]
 
 
+def put_off(connection: Connection, ids: Collection[str], *, until: int) -> None:
+    """Look at these purchases again at a moment, in Unix seconds, or when something new is said of them."""
+    if ids:
+        connection.execute(update(purchases).where(purchases.c.id.in_(ids)).values(due_at=until))
+
+
 def forget_passed(connection: Connection, *, now: int, limit: int) -> int:
     """Forget dates that passed and ended nothing, as access had ended before; returns how many.
 
