@@ -2,12 +2,13 @@ import asyncio
 from typing import Any
 
 import pytest
+from sqlalchemy import event as watch
 
 from tests.web import seed
 from tests.web.service import OTHER_TOKEN, Service
 from tests.web.test_purchases import TOLD
 from worker.store import answers
-from worker.store.tables import idempotency
+from worker.store.tables import idempotency, purchases
 
 KEPT_MS = 24 * 3_600_000
 KEY = {"Idempotency-Key": "order-4711"}
@@ -101,6 +102,28 @@ async def test_our_own_failure_is_not_kept(service: Service) -> None:
         connection.exec_driver_sql("ALTER TABLE entries_away RENAME TO entries")
         connection.exec_driver_sql("ALTER TABLE another RENAME TO alembic_version")
     assert (201, None) == (await _tell(service))[:2]
+
+
+@pytest.mark.parametrize(("told", "status", "code"), [({}, 503, "outcome_unknown"), ({"app": "nobody's"}, 400, None)])
+async def test_what_was_done_is_never_called_undone(
+    service: Service, told: dict[str, Any], status: int, code: str | None
+) -> None:
+    """Where the store goes after the work, before its answer is kept, nobody is told that nothing was changed."""
+
+    def away(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+        return statement.replace("UPDATE idempotency", "UPDATE away"), parameters
+
+    with service.store.write() as connection:  # as while a restore is under way
+        connection.exec_driver_sql("ALTER TABLE alembic_version RENAME TO another")
+    watch.listen(service.store.engine, "before_cursor_execute", away, retval=True)
+    answered, _, body = await _tell(service, TOLD | told)
+    with service.store.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE another RENAME TO alembic_version")
+
+    assert (status, code or body["error"]["code"]) == (answered, body["error"]["code"])
+    assert "Nothing was changed" not in body["error"]["message"]
+    with service.store.read() as connection:
+        assert (0 if told else 1) == len(connection.execute(purchases.select()).all())
 
 
 async def test_answers_are_forgotten_after_a_day(service: Service) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from worker.sealing import Sealer
 from worker.store import answers
+from worker.store.engine import StoreUnavailable
 from worker.web.auth import CALLER
 from worker.web.errors import Refusal, Refused, answered, bad_parameter
 from worker.web.keys import RUNTIME, in_thread, now
@@ -24,6 +25,9 @@ HOUR_MS = 3_600_000
 KEY_PATTERN = r"^[!-~]{1,255}$"
 SECRET = web.RequestKey("secret", bool)
 """Set by whoever answers with a secret: what is kept of that answer is sealed, or not kept without a key."""
+
+_UNKNOWN = Refusal(503, "outcome_unknown", "Whether this was done is not known. Ask for it before you repeat it.")
+"""Without Retry-After: once the claim of its key is given up, whoever repeats it unasked may do it twice."""
 
 
 @web.middleware
@@ -44,13 +48,22 @@ async def idempotency(request: web.Request, handler: Handler) -> web.StreamRespo
 
 async def _first(request: web.Request, handler: Handler, key: str, claimed: answers.Claimed) -> web.StreamResponse:
     response = await answered(request, handler)
+    try:
+        await _settle(request, response, key, claimed)
+    except StoreUnavailable:
+        if response.status < 400:
+            raise Refused(_UNKNOWN) from None
+    return response
+
+
+async def _settle(request: web.Request, response: web.StreamResponse, key: str, claimed: answers.Claimed) -> None:
+    """Keep the answer under its key, or give the key back."""
     if response.status >= 500 or not isinstance(response, web.Response) or not isinstance(response.body, bytes):
         await _write(request, answers.release, key, claimed)
     else:
         body, sealer = response.body.decode(), request.config_dict[RUNTIME].sealer
         kept = answers.SEALED + sealer.seal(body) if sealer or SECRET in request else body
         await _write(request, answers.keep, key, claimed, response.status, kept)
-    return response
 
 
 def _again(claimed: answers.Claimed, fingerprint: str, sealer: Sealer) -> web.Response:
