@@ -20,14 +20,15 @@ class _Share:
         called: a lock that is free once this is done, or it is this thread's turn to run.
         done: some thread ran it.
         error: why its set broke.
-        together: the shares of the set that this thread runs.
+        others: the shares of other threads in the set that this thread runs. Its own is not among them: a circle would
+            keep its ids until Python looks for garbage, which is seldom.
     """
 
     ids: Sequence[str]
     called: threading.Lock = field(default_factory=threading.Lock)
     done: bool = False
     error: BaseException | None = None
-    together: Sequence["_Share"] = ()
+    others: Sequence["_Share"] = ()
 
     def call(self) -> None:
         """Let its thread go on; to be called twice does no harm."""
@@ -103,26 +104,26 @@ class Gather:
         self._take(mine)
         error: BaseException | None = None
         try:
-            self._run(list(dict.fromkeys(one for share in mine.together for one in share.ids)))
+            self._run(list(dict.fromkeys(one for share in (mine, *mine.others) for one in share.ids)))
         except BaseException as broke:  # noqa: BLE001 - it is raised again, by each thread that it concerns
             error = broke
         self._end(mine, error)
 
     def _take(self, mine: _Share) -> None:
-        mine.together = shares = [mine]
+        mine.others = others = []
         size = len(mine.ids)
         with self._lock:
             while self._waiting and size + len(self._waiting[0].ids) <= self._size_max:
-                shares.append(self._waiting[0])
+                others.append(self._waiting[0])
                 self._waiting.popleft()
-                size += len(shares[-1].ids)
+                size += len(others[-1].ids)
 
     def _end(self, mine: _Share, error: BaseException | None) -> None:
         """Make room, and tell whose shares were in the set; what is done already stays as it is."""
         with self._lock:
             self._running.discard(mine)
             self._call_next()
-        for share in mine.together:
+        for share in (mine, *mine.others):
             if not share.done:
                 share.error, share.done = error, True
             share.call()
