@@ -48,7 +48,7 @@ test-long: $(VENV)/.development ## Try every law with 20,000 examples and soak w
 	  --durations=20 -o console_output_style=count
 LONG_SECONDS ?= 21600
 
-test-crash: $(VENV)/.development ## Do every fault to a running service, on both databases: about ten minutes
+test-crash: $(VENV)/.development ## Do every fault to a running service, on both databases: about twenty minutes
 	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -v -m "crash and not soak and not overload" -o timeout=600 --durations=20 \
 	  -o console_output_style=count
 
