@@ -17,7 +17,7 @@ from config.settings import Store as Choices
 from tests.clusters import Cluster
 from worker.store import migrate
 from worker.store.engine import Store, StoreUnavailable
-from worker.store.postgresql import DriverMissing
+from worker.store.postgresql import DriverMissing, lock_migration
 from worker.store.tables import locks, metadata
 
 ROW = {"name": "sweeper", "holder": "a", "until_ms": 1}
@@ -262,6 +262,40 @@ def test_a_commit_reaches_postgresqls_disk(postgresql: Cluster, new_database: st
     with store.write() as connection:
         assert "on" == connection.execute(text("SHOW synchronous_commit")).scalar()
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("", ("off", "off")),
+        ("?options=-c%20work_mem%3D8MB", ("off", "off")),
+        ("?options=-c%20enable_seqscan%3Don", ("on", "off")),
+        ("?options=-c%20jit%3Don%20-c%20enable_seqscan%3Don", ("on", "on")),
+    ],
+)
+def test_postgresql_plans_by_indexes_unless_the_operator_says_otherwise(
+    emptied: str, said: str, expected: tuple[str, str]
+):
+    """Every session of ours finds by indexes and compiles nothing; options that an operator wrote stand."""
+    store = Store(f"{emptied}{said.replace('?', '&' if '?' in emptied else '?')}")
+    with store.look() as connection:
+        found = tuple(connection.execute(text(f"SHOW {name}")).scalar() for name in ("enable_seqscan", "jit"))
+    store.close()
+
+    assert expected == found
+
+
+def test_a_migration_reads_tables_whole_where_that_is_cheaper(emptied: str):
+    """Whoever brings the tables up to date changes all rows of one, and plans for that until it commits."""
+    store = Store(emptied)
+    with store.engine.connect() as connection:
+        lock_migration(connection)
+        meanwhile = connection.execute(text("SHOW enable_seqscan")).scalar()
+        connection.commit()
+        afterwards = connection.execute(text("SHOW enable_seqscan")).scalar()
+    store.close()
+
+    assert ("on", "off") == (meanwhile, afterwards)
 
 
 def test_an_error_of_postgresql_quotes_nothing_that_was_stored(emptied: str):

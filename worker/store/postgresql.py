@@ -46,6 +46,13 @@ MIGRATION_LOCK = 0x636C_6177_0000_0002
 SUBSCRIBERS_LOCK = 0x636C_6177_0000_0003
 """Advisory locks are numbers that a whole database shares: ours begin with "claw"."""
 
+_BY_INDEXES = "-c enable_seqscan=off -c jit=off"
+"""All we ask for in a growing table has an index (docs/decisions/0015-few-indexes.md), and yet PostgreSQL reads it
+whole where it looks small: until autovacuum has counted a new database, and as long as a session keeps such a plan.
+Off only discourages: what no index leads to is read all the same. Up to PostgreSQL 17 that looks so dear that it would
+be compiled, for longer than it takes. https://www.postgresql.org/docs/current/runtime-config-query.html says so
+(enable_seqscan), and https://www.postgresql.org/docs/current/jit-decision.html"""
+
 _REASONS = (
     (
         r"connection refused|no such file or directory|could not connect",
@@ -176,8 +183,9 @@ _END_SILENT = text(
 
 
 def lock_migration(connection: Connection) -> None:
-    """Let one process at a time bring the tables up to date, however long it takes."""
+    """Let one process at a time bring the tables up to date, however long it takes; it may read them whole."""
     if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL enable_seqscan = on"))
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SET LOCAL lock_timeout = 0"))
     _lock(connection, MIGRATION_LOCK)
@@ -207,7 +215,8 @@ def _connect_arguments(url: URL, choices: Choices) -> dict[str, Any]:
     options = " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
     asked = url.query.get("options", "")
     return {name: value for name, value in ours.items() if name not in url.query} | {
-        "options": f"{options} {asked if isinstance(asked, str) else ' '.join(asked)}".strip()
+        # Of what is said twice the last holds, and that is what the URL says.
+        "options": f"{_BY_INDEXES} {options} {asked if isinstance(asked, str) else ' '.join(asked)}".strip()
     }
 
 
