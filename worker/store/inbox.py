@@ -192,10 +192,11 @@ def reopen(connection: Connection, ids: Sequence[str], *, now_ms: int, retry_at_
 
 
 def _replayed(stations: str, after_ms: int) -> str:
-    return to_json({**from_json(stations), REPLAYED: after_ms}).decode()
+    return to_json({**from_json(stations, cache_strings="keys"), REPLAYED: after_ms}).decode()
 
 
 def _stored(row: Iterable[Any]) -> Stored:
     id_, app, platform, notification_id, type_, body, headers, received_at_ms, attempts, stations = row
     said = json.loads(headers) if headers != "{}" else {}  # most platforms say everything in the body
-    return Stored(id_, app, platform, notification_id, type_, body, said, received_at_ms, attempts, from_json(stations))
+    known = from_json(stations, cache_strings="keys")
+    return Stored(id_, app, platform, notification_id, type_, body, said, received_at_ms, attempts, known)
