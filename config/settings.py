@@ -134,7 +134,7 @@ class Work(Section):
     """How many messages a process takes at a time. Nearly all of them wait, to be worked on together."""
     sets: int = Field(default=3, ge=1, le=64)
     """How many sets of notifications a process works on at a time: one computes while others wait for the store."""
-    set_size: int = Field(default=256, ge=1, le=5000)
+    set_size: int = Field(default=128, ge=1, le=5000)
     """How many notifications are worked on together, at most, and take effect in one transaction."""
     sweep_after_seconds: float = Field(default=10.0, gt=0)
     """An accepted notification that nobody finished for this long is put on the queue again."""

@@ -10,8 +10,8 @@ from dramatiq.brokers.redis import RedisBroker
 from worker.broker import DELIVERIES, NOTIFICATIONS
 from worker.runtime import QueueUnavailable
 
-IDS_PER_MESSAGE_MAX = 256
-"""What one message carries: as much as the endpoint commits at once, and as much as a worker makes one set of."""
+IDS_PER_MESSAGE_MAX = 128
+"""What one message carries: as much as a worker makes one set of, unless it is told otherwise."""
 
 
 SILENT_SECONDS = 5.0
