@@ -1,13 +1,14 @@
 """Say what happens by the thousand: the same lines that structlog writes, at a fraction of what it takes for each.
 
-What its processors add, as the time and the level, is the same for all that is said in one turn of an event loop: they
-run once for all of it. Where lines are for people, or a test reads along, each goes the ordinary way.
+What its processors add, as the time and the level, is the same for all that is said together, as in one turn of an
+event loop: they run once for all of it. Where lines are for people, or a test reads along, each goes the ordinary way.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from json.encoder import encode_basestring
 from math import isfinite
 from typing import Any
 
@@ -20,7 +21,7 @@ TURN_MAX = 64
 
 
 class News:
-    """Lines of one event that all have the same names. Make one per event loop.
+    """Lines of one event that all have the same names. To `say` them, make one per event loop.
 
     Args:
         event: what happened.
@@ -38,13 +39,17 @@ class News:
     def say(self, *values: Any) -> None:
         """Say it once more, with these under the names, before the event loop's next turn is over."""
         if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._tell)
+            asyncio.get_running_loop().call_soon(self._turn)
         self._waiting.append(values)
 
-    def _tell(self) -> None:
+    def _turn(self) -> None:
         each = [self._waiting.popleft() for _ in range(min(TURN_MAX, len(self._waiting)))]
         if self._waiting:
-            asyncio.get_running_loop().call_soon(self._tell)
+            asyncio.get_running_loop().call_soon(self._turn)
+        self.tell(each)
+
+    def tell(self, each: Sequence[Sequence[Any]]) -> None:
+        """Say it once for each of these, from any thread, and now."""
         usual = structlog.get_logger()
         if (ours := for_machines()) is None:
             for values in each:
@@ -52,7 +57,11 @@ class News:
         elif usual.is_enabled_for(logging.INFO):
             processors, lines = ours
             head = self._head(processors)
-            lines.info("\n".join([self._form % (head, *map(_written, values)) for values in each]), len(each))
+            written = _WRITTEN.get
+            lines.info(
+                "\n".join([self._form % (head, *[written(type(v), encode)(v) for v in values]) for values in each]),
+                len(each),
+            )
 
     def _head(self, processors: Sequence[structlog.typing.Processor]) -> str:
         """Write how every line of this turn begins: with what the eye looks for first."""
@@ -67,9 +76,15 @@ def _number(number: float) -> str:
     return repr(number) if isfinite(number) else encode(number)
 
 
-_WRITTEN: Mapping[type, Callable[[Any], str]] = {int: repr, float: _number}
+def _list(values: Sequence[Any]) -> str:
+    return f"[{', '.join([_WRITTEN.get(type(value), encode)(value) for value in values])}]"
 
 
-def _written(value: Any) -> str:
-    """Write a value as JSON does; of its encoder, which is made for documents, numbers need nothing."""
-    return _WRITTEN.get(type(value), encode)(value)
+_WRITTEN: Mapping[type, Callable[[Any], str]] = {
+    str: encode_basestring,
+    int: repr,
+    float: _number,
+    type(None): lambda _: "null",
+    list: _list,
+}
+"""How JSON writes what lines hold, past its encoder, which is made for documents."""

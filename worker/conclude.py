@@ -6,11 +6,14 @@ What is said of one notification grows from station to station: `worker/understa
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 import structlog
 
 from config.logs import together
+from config.news import News
 from handlers.revise import Origin, revise
 from schemas.entry import Entry
 from schemas.resources import Event
@@ -31,6 +34,10 @@ LINES = {
 }
 """How the canonical line of a notification is called, by what became of it."""
 
+_NAMES: Final = ("notification", "platform", "app", "type", "status", "reason", "attempt", "events", "ms")
+"""What a canonical line says."""
+_NEWS: Final = {event: News(event, *_NAMES) for event in set(LINES.values())}
+
 PARTLY = "partly_decided"
 """The station of a notification that took effect while something it needs was not looked up yet. It goes once all is
 known: what stays marked may be understood anew, all else was understood for good."""
@@ -44,8 +51,6 @@ MONEY_CONTRADICTS = "money_contradicts"
 CONTRADICTS = "contradicts"
 """The station of a notification that completed a contradiction of money. While that stands, so does the quarantine,
 however often it is replayed; of two that contradict each other, the earlier one is not blamed."""
-
-log = structlog.get_logger()
 
 
 class Tied(NamedTuple):
@@ -114,9 +119,7 @@ def report(runtime: Runtime, decided: Sequence[Decided]) -> None:
     _count(runtime, decided, now)
     if runtime.traces.on:
         runtime.traces.processed([_traced(each) for each in decided], now)
-    with together():
-        for each in decided:
-            _write_line(each, now)
+    _write_lines(decided, now)
 
 
 def _traced(each: Decided) -> Processed:
@@ -198,20 +201,37 @@ def _stations(each: Decided, now: float) -> dict[str, float | str]:
     return {PARTLY: marks.get(PARTLY, decided), **known} if verdict.partly else known
 
 
-def _write_line(each: Decided, now: float) -> None:
-    row, verdict = each.tied.understood.row, each.verdict
-    status = _status(verdict)
-    alarming = verdict.error is not None or verdict.reason in ALARMS
-    write = log.error if alarming else log.warning if status == "quarantined" else log.info
-    write(
-        LINES[status],
-        notification=row.id,
-        platform=row.platform,
-        app=row.app,
-        type=row.type,
-        status=status,
-        reason=_reason(verdict),
-        attempt=row.attempts + 1,
-        events=[event.type for event in each.events],
-        ms=round((now - each.tied.understood.picked_at) * 1000, 2),
+def _write_lines(decided: Sequence[Decided], now: float) -> None:
+    """Write them in their order; what is no alarm, as nearly all is, many at once."""
+    said = [(_level(each.verdict), LINES[_status(each.verdict)], _line(each, now)) for each in decided]
+    usual = structlog.get_logger()
+    with together():
+        for (level, event), lines in groupby(said, itemgetter(0, 1)):
+            if level == "info":
+                _NEWS[event].tell([line for _, _, line in lines])
+            else:
+                for _, _, line in lines:
+                    getattr(usual, level)(event, **dict(zip(_NAMES, line, strict=True)))
+
+
+def _level(verdict: Verdict) -> str:
+    if verdict.error is not None or verdict.reason in ALARMS:
+        return "error"
+    return "warning" if verdict.status == "quarantined" else "info"
+
+
+def _line(each: Decided, now: float) -> tuple[Any, ...]:
+    """Say what is under `_NAMES`."""
+    understood, verdict = each.tied.understood, each.verdict
+    row = understood.row
+    return (
+        row.id,
+        row.platform,
+        row.app,
+        row.type,
+        _status(verdict),
+        _reason(verdict),
+        row.attempts + 1,
+        [event.type for event in each.events],
+        round((now - understood.picked_at) * 1000, 2),
     )

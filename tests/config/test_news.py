@@ -24,7 +24,7 @@ VALUES = st.one_of(
     st.floats(),
     st.booleans(),
     st.none(),
-    st.lists(st.integers(), max_size=2),
+    st.lists(st.one_of(st.integers(), st.text(), st.none()), max_size=2),
 )
 
 
