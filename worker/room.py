@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,4 +50,5 @@ def refused(error: OSError, place: Path | None = None) -> str | None:
 def is_full(place: Path) -> bool:
     """Tell whether there is no room at a place, or where it would be made."""
     there = next(found for found in (place, *place.absolute().parents) if found.exists())
-    return shutil.disk_usage(there).free < SPARE_BYTES
+    left = os.statvfs(there)  # as shutil.disk_usage, whose archives every verb would import
+    return left.f_bavail * left.f_frsize < SPARE_BYTES
