@@ -16,7 +16,7 @@ COPY worker ./worker
 RUN pip="python -m pip --python /opt/clawback/bin/python" \
  && $pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
  && $pip install --no-deps --no-index /wheel/*.whl \
- && $pip uninstall --yes hatchling editables pathspec pluggy tomlkit trove-classifiers packaging \
+ && $pip uninstall --yes hatchling pathspec pluggy tomlkit trove-classifiers packaging \
  && $pip check
 COPY deploy/healthcheck.py /opt/clawback/healthcheck.py
 
