@@ -17,6 +17,7 @@ $(VENV)/.runtime: requirements.lock pyproject.toml
 	@echo "Installing Clawback into $(VENV), once …"
 	$(SETTINGS) $(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
 	$(SETTINGS) $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m compileall -q -j 0 config schemas handlers worker # PYTHONDONTWRITEBYTECODE: else at every start
 	@touch $@
 
 $(VENV)/.development: requirements-dev.lock $(VENV)/.runtime
