@@ -1,4 +1,4 @@
-"""Name the processes of an installation that are verbs, and have the first of them import while it is prepared.
+"""Name the processes of an installation that are verbs, and have the endpoint import while it is prepared.
 
 Nothing is imported here that takes long: what is imported before they start is waited for by all of them.
 """
@@ -33,26 +33,23 @@ class Family:
         self._environment = {**shared_metrics(data_dir / "metrics"), "CLAWBACK_WORK__METRICS_PORT": "0"}
         self.log = log
         self.serve = named("serve", ("serve", *self._same), 2, self._environment, log)
-        self._first_worker = self._worker(1)
 
     def workers(self, count: int) -> list[Verb]:
         """Give so many workers."""
-        return [self._first_worker, *map(self._worker, range(2, count + 1))]
+        return [self._worker(number) for number in range(1, count + 1)]
 
     @contextmanager
     def ahead(self) -> Iterator[None]:
-        """Have the endpoint and the first worker import while whoever is in here finds out whether they may work.
+        """Have the endpoint import while whoever is in here finds out whether it may work; kill it if it may not.
 
-        An import takes a processor as long as all preparations together. Whoever waits in the end is killed.
+        An import takes a processor longer than all preparations together, and two of them on two processors would
+        make the preparations wait. Platforms wait for the endpoint alone: what it takes in is safe without a worker.
         """
-        first = (self.serve, self._first_worker)
         try:
-            for verb in first:
-                verb.start_ahead()
+            self.serve.start_ahead()
             yield
         finally:
-            for verb in first:
-                verb.give_up()
+            self.serve.give_up()
 
     def _worker(self, number: int) -> Verb:
         arguments = ("work", *self._same, "--processes", "1")

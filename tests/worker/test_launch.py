@@ -16,8 +16,8 @@ WAIT_SECONDS_MAX = 60.0
 @pytest.fixture(name="verb")
 def _verb(tmp_path) -> Verb:
     environment = {"PYTHONPATH": str(ROOT), "CLAWBACK_WORK__THREADS": "nonsense"}
-    log, arguments = tmp_path / "log", ("work", "--data-dir", str(tmp_path / "data"))
-    return Verb("work", arguments, stage=1, environment=environment, log=log)
+    log, arguments = tmp_path / "log", ("serve", "--data-dir", str(tmp_path / "data"))
+    return Verb("serve", arguments, stage=2, environment=environment, log=log)
 
 
 def said(verb: Verb) -> str:

@@ -1,6 +1,5 @@
 """What verbs share: the options that name an installation, and how results are printed."""
 
-import importlib
 import json
 import os
 from collections.abc import Callable
@@ -11,7 +10,6 @@ import click
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from worker.control import Control
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,7 +31,6 @@ data_dir_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 control_option = click.option("--control", type=int, hidden=True, help="The supervisor's line: worker/control.py.")
-wait_option = click.option("--wait", is_flag=True, hidden=True, help="Import, and wait for the supervisor's word.")
 
 
 class Failure(click.ClickException):
@@ -58,18 +55,6 @@ def load_settings(config: Path | None, data_dir: Path) -> "Settings":
     settings = load(config, os.environ)
     refuse_empty_filters(settings)
     return settle(settings, data_dir)
-
-
-def waits_for_word(line: "Control", module: str) -> bool:
-    """Import what a verb needs, and wait until its supervisor has prepared its work; False: it never will.
-
-    Args:
-        line: to the supervisor.
-        module: the one with the verb's work.
-    """
-    for name in ("config.load", "worker.filters", module):
-        importlib.import_module(name)
-    return line.waited()
 
 
 def print_json(value: Any) -> None:

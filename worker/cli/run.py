@@ -1,6 +1,6 @@
 """`clawback run`: everything in one process tree, in the foreground.
 
-Its children begin to import before it imports anything itself, so nothing is imported here that takes long.
+Its endpoint begins to import before it imports anything itself, so nothing is imported here that takes long.
 """
 
 import os

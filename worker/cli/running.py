@@ -1,4 +1,4 @@
-"""What `clawback run` does while its children import: prepare their work, have them begin, and watch over them."""
+"""What `clawback run` does while its endpoint imports: prepare the work, have all begin, and watch over them."""
 
 from collections.abc import Mapping
 from contextlib import suppress

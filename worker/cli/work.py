@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from config.logs import configure_logs
-from worker.cli.common import control_option, installation_options, load_settings, wait_option, waits_for_word
+from worker.cli.common import control_option, installation_options, load_settings
 from worker.collector import refuse_missing_extra
 from worker.control import Control
 from worker.family import same_installation
@@ -17,9 +17,8 @@ from worker.start import refuse_pending_migration, refuse_taken_port, supervise_
 @click.option("--processes", type=click.IntRange(1, 64), help="How many.  [default: what [work] processes says]")
 @click.option("--share-port", is_flag=True, hidden=True, help="Let siblings answer on the same port.")
 @control_option
-@wait_option
 def command(
-    config: Path | None, data_dir: Path, processes: int | None, control: int | None, *, share_port: bool, wait: bool
+    config: Path | None, data_dir: Path, processes: int | None, control: int | None, *, share_port: bool
 ) -> int:
     """Start the workers alone: they process notifications, tell subscribers, and sweep.
 
@@ -27,8 +26,6 @@ def command(
     """
     configure_logs()
     line = Control(control)
-    if wait and not waits_for_word(line, "worker.work"):
-        return 1
     settings = load_settings(config, data_dir)
     refuse_pending_migration(settings)
     refuse_missing_extra(settings)
