@@ -94,6 +94,21 @@ def test_each_question_is_asked_of_many(store: Store):
         assert [] == list(bulk.ask(connection, question, ["a"], []))
 
 
+def test_each_key_is_looked_up_by_itself(store: Store):
+    """What is found for a key comes with it; a key that leads to nothing comes with nothing, and none to none."""
+    look = """
+        SELECT sequence FROM customers AS c WHERE c.app = asked.app AND c.user_id >= asked.user_id
+        ORDER BY c.user_id DESC LIMIT 1"""
+    keys = [("a", "y"), ("b", "x"), ("a", "zz"), ("b", 'é"\\\n')]
+    with store.write() as connection:
+        rows = [(app, user, number) for app in "ab" for number, user in enumerate("xyz")]
+        bulk.insert(connection, t.customers, CUSTOMER, [*rows, ("b", 'é"\\\n', 7)])
+        found = [tuple(row) for row in bulk.ask_each(connection, look, ("app", "user_id"), keys)]
+        assert [] == list(bulk.ask_each(connection, look, ("app", "user_id"), keys[:0]))
+
+    assert sorted([("a", "y", 2), ("b", "x", 7), ("a", "zz", None), ("b", 'é"\\\n', 7)]) == sorted(found)
+
+
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.dictionaries(words, st.tuples(st.none() | words, st.none() | numbers, st.binary(max_size=9)), max_size=6)

@@ -148,6 +148,20 @@ def test_only_the_first_of_a_customer_may_begin(store):
     assert [rows[told[0].id].id, rows[told[2].id].id, rows[told[3].id].id] == ready
 
 
+def test_the_first_in_line_is_found_for_each_customer_by_itself(store):
+    """Of customers whose names cross with those of other apps and subscribers, each has its own first, or none."""
+    here, there = subscribe(store, subscriber(), subscriber("https://b.example/", app="umbrella"))
+    announce(store, [event(2), event(3), event(7, app="umbrella"), event(4, user="user-7"), event(5, user="user-7")])
+    asked = [(here, "acme", "user-42"), (here, "acme", "user-7"), (there, "umbrella", "user-42")]
+    with store.read() as connection:
+        first = outbox.first_in_line(connection, [*asked, (here, "acme", "user-9"), (there, "umbrella", "user-7")])
+        places = dict(tuple(row) for row in connection.execute(select(deliveries.c.id, deliveries.c.sequence)))
+        nobody = outbox.first_in_line(connection, [])
+
+    assert dict(zip(asked, (2, 4, 7), strict=True)) == {customer: places[id_] for customer, id_ in first.items()}
+    assert {} == nobody
+
+
 def test_without_order_everything_may_begin(store):
     """With order none nobody waits for anybody."""
     subscribe(store, subscriber(order="none"))

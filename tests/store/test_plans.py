@@ -3,13 +3,14 @@
 Real: PostgreSQL, its planner and its statistics, the statements of accepting, processing, the feed and the timeline.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import BigInteger, Boolean, Integer, LargeBinary, Table, event, text
+from sqlalchemy import BigInteger, Boolean, Connection, Integer, LargeBinary, Table, event, text
 
 from tests.store.outbox_story import subscribe, subscriber
 from tests.worker.desk import Desk, arrival, desk
@@ -35,6 +36,12 @@ GROWING = (
 
 VALUES = {LargeBinary: "''", BigInteger: "n", Integer: "0", Boolean: "false"}
 WORDS = {"headers": "'{}'", "stations": "'{}'", "status": "'delivered'", "kind": "'purchased'", "access": "'active'"}
+WAITING_IN_LINE = """
+    UPDATE deliveries SET status = 'pending', subscriber = :who, app = 'acme', user_id = 'user-' || sequence % 100
+    WHERE sequence > 200"""
+"""Two hundred for each of a hundred customers."""
+READ = re.compile(r"Scan .* on deliveries .*rows=([\d.]+) loops=(\d+)")
+"""How many rows were read, and how often, as `EXPLAIN (ANALYZE)` says it."""
 
 
 @dataclass
@@ -42,6 +49,7 @@ class Plans:
     """How each statement is carried out: asked of the server beforehand, with the values at hand."""
 
     found: list[tuple[str, str]] = field(default_factory=list)
+    ask: str = "EXPLAIN"
 
     def watch(self, store: Store) -> None:
         """Ask from now on."""
@@ -49,7 +57,7 @@ class Plans:
 
     def _executing(self, _connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         with cursor.connection.cursor() as other:
-            other.execute(f"EXPLAIN {statement}", parameters)
+            other.execute(f"{self.ask} {statement}", parameters)
             self.found.append((statement, "\n".join(row[0] for row in other)))
 
     def scans(self) -> list[tuple[str, str]]:
@@ -174,6 +182,50 @@ def test_what_is_old_is_found_by_indexes(at: Desk):
 
 def _attempt_of(delivery: str) -> dict[str, Any]:
     return {"delivery": delivery, "attempted_at_ms": 1, "duration_ms": 1.0}
+
+
+def test_whose_turn_it_is_is_one_look_for_each_customer(tmp_path: Path, new_database: str):
+    """The first of each customer's line is found by one index entry, however long the lines are that nobody counted."""
+    # All of a line was read and numbered to find its first, and without statistics all that its subscriber waited for.
+    plans = Plans(ask="EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF)")
+    with desk(tmp_path, url=new_database) as at:
+        (who,) = subscribe(at.store, subscriber())
+        fill(at.store, counted=False)
+        with at.store.write() as connection:
+            connection.execute(text(WAITING_IN_LINE), {"who": who})
+        plans.watch(at.store)
+        with at.store.write() as connection:
+            asked = {(who, "acme", f"user-{number}") for number in range(95, 103)}
+            first = outbox.first_in_line(connection, asked)
+            claimed = outbox.claim(connection, [f"old-{number}" for number in range(280, 310)], 10**13)
+
+    assert {(who, "acme", f"user-{number}"): f"old-{number + 200}" for number in range(95, 100)} == first
+    assert {f"old-{number}" for number in range(280, 301)} == {one.id for one in claimed.claims}
+    read = [(float(rows) * int(loops), plan) for _, plan in plans.found for rows, loops in READ.findall(plan)]
+    assert 3 <= len(read)
+    assert [] == [plan for rows, plan in read if rows > 30]
+    assert [] == [plan for _, plan in plans.found if "Removed by Filter" in plan.split("SubPlan")[-1]]
+
+
+def test_sqlite_seeks_each_line_by_all_of_its_name(tmp_path: Path):
+    """Whose turn it is is found by subscriber, app and user, and not among all that the subscriber waits for."""
+    asked: list[tuple[str, Any]] = []
+    with desk(tmp_path) as at:
+        (who,) = subscribe(at.store, subscriber())
+        with at.store.write() as connection:
+            note = lambda _c, _cursor, statement, parameters, *_: asked.append((statement, parameters))  # noqa: E731 - a probe
+            event.listen(at.store.engine, "before_cursor_execute", note)
+            outbox.first_in_line(connection, [(who, "acme", "user-42")])
+            outbox.claim(connection, ["dlv_1"], 1)
+            event.remove(at.store.engine, "before_cursor_execute", note)
+            plans = [_sqlite_plan(connection, *each) for each in asked]
+
+    assert 2 == len(plans)
+    assert all("user_id_sequence ((subscriber,app,user_id)>(?,?,?) AND (subscriber,app,user_" in plan for plan in plans)
+
+
+def _sqlite_plan(connection: Connection, statement: str, parameters: Any) -> str:
+    return " ".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters))
 
 
 def test_a_scrape_reads_no_table_from_end_to_end(at: Desk):

@@ -10,7 +10,7 @@ Nothing here waits for PostgreSQL before its answer is read (`worker/store/pipel
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -111,6 +111,25 @@ def ask(connection: Connection, question: str, *many: Iterable[str]) -> Iterable
         return _send(connection, _on_postgresql(question), tuple(map(Texts, many)))
     asked = tuple(json.dumps(list(texts)) for texts in many)
     return connection.exec_driver_sql(_on_sqlite(question), asked).fetchall()
+
+
+def ask_each(connection: Connection, look: str, names: Names, keys: Collection[tuple[str, ...]]) -> Iterable[Any]:
+    """Look once for each key, and give each with the one value found; None: there is none.
+
+    A join may be carried out by reading everything that could match, and is where nothing was counted; a subquery that
+    gives one value is carried out for each key.
+
+    Args:
+        connection: a transaction.
+        look: SQL of our own for that value, in which `asked.…` is the key's.
+        names: of the parts of a key.
+        keys: texts in the order of these names.
+    """
+    if not keys:
+        return ()
+    if _is_postgresql(connection):
+        return _send(connection, _each_on_postgresql(look, names), tuple(map(Texts, zip(*keys, strict=True))))
+    return connection.exec_driver_sql(_each_on_sqlite(look, names), (json.dumps(list(keys)),)).fetchall()
 
 
 def send(connection: Connection, text: str, values: Sequence[Any]) -> None:
@@ -223,3 +242,15 @@ def _on_postgresql(question: str) -> str:
 @lru_cache(maxsize=256)
 def _on_sqlite(question: str) -> str:
     return re.sub(r" FOR UPDATE.*", "", question).replace("IN ?", "IN (SELECT value FROM json_each(?))")
+
+
+@lru_cache(maxsize=256)
+def _each_on_postgresql(look: str, names: Names) -> str:
+    arrays = ", ".join("%b::text[]" for _ in names)
+    return f"SELECT asked.*, ({look}) FROM unnest({arrays}) AS asked ({', '.join(map(quoted, names))})"  # noqa: S608 - see above
+
+
+@lru_cache(maxsize=256)
+def _each_on_sqlite(look: str, names: Names) -> str:
+    parts = ", ".join(f"json_extract(value, '$[{at}]') AS {quoted(name)}" for at, name in enumerate(names))
+    return f"SELECT asked.*, ({look}) FROM (SELECT {parts} FROM json_each(?)) AS asked"  # noqa: S608 - see above

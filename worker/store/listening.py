@@ -102,7 +102,7 @@ def enqueue(
     first = ask_first(connection, ordered)
 
     def at_once() -> Queued:
-        line = first_of(first, ordered)
+        line = first_of(first)
         ready = {
             id_: (event, whom) for id_, event, whom, customer in queued if customer is None or line.get(customer) == id_
         }

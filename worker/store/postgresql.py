@@ -46,12 +46,16 @@ MIGRATION_LOCK = 0x636C_6177_0000_0002
 SUBSCRIBERS_LOCK = 0x636C_6177_0000_0003
 """Advisory locks are numbers that a whole database shares: ours begin with "claw"."""
 
-_BY_INDEXES = "-c enable_seqscan=off -c jit=off"
+_BY_INDEXES = "-c enable_seqscan=off -c enable_incremental_sort=off -c jit=off"
 """All we ask for in a growing table has an index (docs/decisions/0015-few-indexes.md), and yet PostgreSQL reads it
 whole where it looks small: until autovacuum has counted a new database, and as long as a session keeps such a plan.
 Off only discourages: what no index leads to is read all the same. Up to PostgreSQL 17 that looks so dear that it would
 be compiled, for longer than it takes. https://www.postgresql.org/docs/current/runtime-config-query.html says so
-(enable_seqscan), and https://www.postgresql.org/docs/current/jit-decision.html"""
+(enable_seqscan), and https://www.postgresql.org/docs/current/jit-decision.html
+
+Nor is there anything to be sorted further where an index has the whole order: it looked cheap to read the smaller index
+of all that a subscriber waits for, and to sort that, instead of the first entry of a customer's line.
+"""
 
 _REASONS = (
     (
