@@ -15,12 +15,13 @@ from schemas.resources import Event, Purchase
 from worker.commit import Bookkeeper
 from worker.process import count_changes, hint_deliveries
 from worker.runtime import QueueUnavailable, Runtime
-from worker.store import answers, inbox, lapses, locks, outbox, setback, subscribers
+from worker.store import answers, inbox, lapses, locks, outbox, setback, subscribers, waiting
 from worker.store.deliveries import settle_missed
 from worker.store.inbox_retention import prune_notifications
 from worker.store.outbox import Owners
 from worker.store.postgresql import end_silent
 from worker.store.retention import BEGINNING, Pruned, prune_deliveries, prune_events
+from worker.store.waiting import Waiting
 
 BATCH_MAX = 500
 TIDIED_MAX = 10_000
@@ -64,21 +65,23 @@ NEW_ROUND: Round = dict.fromkeys(BATCHES, BEGINNING)
 def sweep(runtime: Runtime) -> int:
     """Do one round, if no other process is at it; return how many things it found.
 
-    A round that finds nothing writes nothing: an idle system is idle.
+    Where there is nothing to be found, that is one question and its answer, and nothing is written: an idle system is
+    idle.
 
     Raises:
         StoreUnavailable: nothing was changed; the next round finds the same.
     """
-    with runtime.store.read() as connection:
-        if not _look(runtime, connection, int(runtime.clock() * 1000)):
-            return 0
+    with runtime.store.look() as connection:
+        asked = waiting.ask(connection, runtime.settings.apps, now_ms=int(runtime.clock() * 1000))
+    if not any(asked):
+        return 0
 
     def change(connection: Connection) -> tuple[Found, Owners, list[Event]] | None:
         if not _mine(connection, "sweeper"):
             return None
-        # Looked at again: this process may have been stopped for long before it got the lock.
+        # Looked at now: this process may have been stopped for long before it got the lock.
         now_ms = int(runtime.clock() * 1000)
-        found = _look(runtime, connection, now_ms)
+        found = _look(runtime, connection, asked, now_ms)
         retry_at_ms = now_ms + int(runtime.settings.work.sweep_after_seconds * 1000)
         inbox.postpone(connection, found.notifications, now_ms=now_ms, until_ms=retry_at_ms)
         return found, *_lapse(runtime, connection, found.lapsed, now_ms)
@@ -213,11 +216,14 @@ def ends_ms(runtime: Runtime) -> Mapping[str, int]:
     return {**ends, "answers": now_ms - kept.keep_answers_hours * HOUR_MS}
 
 
-def _look(runtime: Runtime, connection: Connection, now_ms: int) -> Found:
+def _look(runtime: Runtime, connection: Connection, asked: Waiting, now_ms: int) -> Found:
+    """Look for what there is something of."""
+    most = {"now_ms": now_ms, "limit": BATCH_MAX}
+    apps, now = runtime.settings.apps, now_ms // 1000
     return Found(
-        notifications=inbox.overdue(connection, now_ms=now_ms, limit=BATCH_MAX),
-        deliveries=outbox.due(connection, now_ms=now_ms, limit=BATCH_MAX),
-        lapsed=lapses.run_out(connection, runtime.settings.apps, now=now_ms // 1000, limit=BATCH_MAX),
+        notifications=inbox.overdue(connection, **most) if asked.notifications else (),
+        deliveries=outbox.due(connection, **most) if asked.deliveries else (),
+        lapsed=lapses.run_out(connection, apps, now=now, limit=BATCH_MAX) if asked.lapsed else (),
     )
 
 

@@ -18,7 +18,7 @@ from tests.worker.stripe_events import a_refunded_subscription
 from worker.inbox import Inbox
 from worker.process import process
 from worker.store import deliveries as told
-from worker.store import exports, feed, inbox_retention, outbox, retention, selection, tables, timeline
+from worker.store import exports, feed, inbox_retention, outbox, retention, selection, tables, timeline, waiting
 from worker.store import inbox as inboxes
 from worker.store.engine import Store
 from worker.store.exports import Span
@@ -138,6 +138,7 @@ async def test_no_table_is_read_from_end_to_end_before_anything_was_counted(
         with at.store.read() as connection:
             feed.read_feed(connection, after=rows, limit=10)
             outbox.due(connection, 10**13, 100)
+            waiting.ask(connection, ["acme", "other"], now_ms=10**13)
 
     assert len(plans.found) > 10
     assert [] == plans.scans()
@@ -154,6 +155,7 @@ def test_what_became_of_deliveries_is_found_by_indexes(at: Desk):
             told.list_deliveries(connection, who, status=status, type_=None, after=(10**13, "z"), limit=10)
         told.retry_range(connection, who, status="failed", since_ms=0, until_ms=10**13, after=None, now_ms=1)
         outbox.due(connection, 10**13, 100)
+        waiting.ask(connection, ["acme", "other"], now_ms=10**13)
         connection.execute(text("UPDATE subscribers SET missed_after = (SELECT max(position) - 10 FROM events)"))
         told.queue_missed(connection, who, 1)
 

@@ -3,10 +3,10 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from pydantic_core import from_json, to_json
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, select, update
 
 from schemas.base import PlatformName
 from schemas.entry import Entry
@@ -71,6 +71,11 @@ class Outcome(NamedTuple):
     stations: Stations
     retry_at_ms: int = 0
     detail: str | None = None
+
+
+_overdue = and_(notifications.c.status == ACCEPTED, notifications.c.retry_at_ms <= bindparam("now_ms"))
+ANY_OVERDUE: Final = exists().where(_overdue)
+"""Whether `overdue` would find anything at `now_ms`: a part of a statement."""
 
 
 def insert_absent(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
@@ -150,13 +155,8 @@ def finish(connection: Connection, outcomes: Sequence[Outcome], *, now_ms: int) 
 
 def overdue(connection: Connection, *, now_ms: int, limit: int) -> list[str]:
     """List accepted notifications that should have been finished by now, the longest overdue first."""
-    statement = (
-        select(notifications.c.id)
-        .where(notifications.c.status == ACCEPTED, notifications.c.retry_at_ms <= now_ms)
-        .order_by(notifications.c.retry_at_ms)
-        .limit(limit)
-    )
-    return list(connection.execute(statement).scalars())
+    statement = select(notifications.c.id).where(_overdue).order_by(notifications.c.retry_at_ms).limit(limit)
+    return list(connection.execute(statement, {"now_ms": now_ms}).scalars())
 
 
 def postpone(connection: Connection, ids: Sequence[str], *, now_ms: int, until_ms: int) -> None:

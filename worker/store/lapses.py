@@ -5,8 +5,9 @@ refund, and with it, on PostgreSQL, every other index of the table. So what was 
 """
 
 from collections.abc import Collection
+from typing import Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, bindparam, exists, select, update
 
 from schemas.base import Access
 from schemas.resources import Purchase
@@ -14,13 +15,17 @@ from worker.store.ledger import purchase_of
 from worker.store.tables import purchases
 
 _RUNNING = purchases.c.access.in_((Access.ACTIVE.value, Access.SUSPENDED.value))
+_run_out = and_(
+    _RUNNING, purchases.c.due_at <= bindparam("now"), purchases.c.app.in_(bindparam("apps", expanding=True))
+)
+ANY_RUN_OUT: Final = exists().where(_run_out)
+"""Whether `run_out` would find anything at `now` of these `apps`: a part of a statement."""
 
 
 def run_out(connection: Connection, apps: Collection[str], *, now: int, limit: int) -> list[Purchase]:
     """List purchases of these apps that still run and whose date has passed, the earliest first."""
-    c = purchases.c
-    statement = select(purchases).where(_RUNNING, c.due_at <= now, c.app.in_(list(apps))).order_by(c.due_at)
-    return [purchase_of(row) for row in connection.execute(statement.limit(limit)).mappings()]
+    statement = select(purchases).where(_run_out).order_by(purchases.c.due_at).limit(limit)
+    return [purchase_of(row) for row in connection.execute(statement, {"now": now, "apps": list(apps)}).mappings()]
 
 
 def put_off(connection: Connection, ids: Collection[str], *, until: int) -> None:

@@ -14,9 +14,9 @@ while an earlier one of the same subscriber and customer is pending.
 import random
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Integer, and_, bindparam, literal_column, or_, select, tuple_, update
+from sqlalchemy import Connection, Integer, and_, bindparam, exists, literal_column, or_, select, tuple_, update
 
 from worker.store import bulk
 from worker.store.pacing import pace
@@ -72,6 +72,9 @@ _address = (
     subscribers.c.not_before_ms,
     subscribers.c.failing_since_ms,
 )
+_may_be_told = and_(subscribers.c.state == "enabled", subscribers.c.not_before_ms <= bindparam("now_ms"))
+ANY_DUE: Final = exists().select_from(_told).where(deliveries.c.status == PENDING, _may_be_told, _may_begin)
+"""Whether `due` would find anything at `now_ms`: a part of a statement."""
 
 _longest_due = (
     select(deliveries.c.id)
@@ -148,8 +151,8 @@ def due(connection: Connection, now_ms: int, limit: int) -> list[str]:
     Every subscriber that does not rest has an equal share of `limit`: the backlog of a dead one must not hide the
     others. Where there are more of them than that, chance says whose turn it is.
     """
-    enabled = select(subscribers.c.id).where(subscribers.c.state == "enabled", subscribers.c.not_before_ms <= now_ms)
-    listening = list(connection.execute(enabled).scalars())
+    enabled = select(subscribers.c.id).where(_may_be_told)
+    listening = list(connection.execute(enabled, {"now_ms": now_ms}).scalars())
     if len(listening) > limit:
         random.shuffle(listening)  # by any order of ours, those beyond the limit would be the same each time
     share = max(1, limit // max(1, len(listening)))
