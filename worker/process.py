@@ -110,7 +110,7 @@ def _commit(
         if known is None:
             return _Done(asking=list(claimed.values()))
         # Whoever made another attempt meanwhile knew as much, and wrote it: to decide on the older state would undo it.
-        mine = [known[id_]._replace(row=row) for id_, row in claimed.items() if known[id_].row.attempts == row.attempts]
+        mine = [_of_row(known[id_], row) for id_, row in claimed.items() if known[id_].row.attempts == row.attempts]
         if broke is not None:
             mine = [each._replace(said=(), verdict=broken(each.verdict, broke)) for each in mine]
         held = saying()
@@ -123,6 +123,11 @@ def _commit(
     report(runtime, done.decided)
     count_changes(runtime, [event for each in done.decided for event in each.events])
     return done.asking
+
+
+def _of_row(each: Understood, row: Stored) -> Understood:
+    """Say the same of the row as it was claimed; mostly that is the one that was read."""
+    return each if each.row is row else each._replace(row=row)
 
 
 def _known(

@@ -78,7 +78,8 @@ class _Asked(NamedTuple):
 
     def found(self) -> dict[Ref, str]:
         """Read to which lineage each of them leads, as far as any is there."""
-        return {ref: lineage for *parts, lineage in self.refs if (ref := Ref._make(parts)) in self.named}
+        asked = {ref: ref for ref in self.named}
+        return {ref: row[4] for row in self.refs if (ref := asked.get(row[:4]))}
 
 
 def load_book(connection: Connection, entries: Sequence[Entry]) -> Book:
@@ -324,7 +325,7 @@ def _write_entries(connection: Connection, before: Book, after: Book, now_ms: in
             key,
             entry.app,
             entry.platform,
-            entry.kind.value,
+            entry.kind,
             entry.occurred_at_ms,
             entry.source.notification,
             entry.model_dump_json(exclude_defaults=True),
@@ -337,10 +338,10 @@ def _write_entries(connection: Connection, before: Book, after: Book, now_ms: in
 
 
 def _write_views(connection: Connection, before: Book, after: Book) -> None:
-    bought = _changed(connection, PURCHASES, _within(before, "purchases"), _within(after, "purchases"))
+    bought = _changed(connection, PURCHASES, _purchases(before), _purchases(after))
     places = [(key, purchase.purchased_at or purchase.updated_at, _due_at(purchase)) for key, purchase in bought]
     PURCHASES.write(connection, [purchase for _, purchase in bought], ("lineage", "sort_at", "due_at"), places)
-    refunded = _changed(connection, REFUNDS, _within(before, "refunds"), _within(after, "refunds"))
+    refunded = _changed(connection, REFUNDS, _refunds(before), _refunds(after))
     REFUNDS.write(connection, [refund for _, refund in refunded], ("lineage",), [(key,) for key, _ in refunded])
 
 
@@ -349,9 +350,14 @@ def _due_at(purchase: Purchase) -> int | None:
     return None if purchase.access is Access.EXPIRED else purchase.lapses_at
 
 
-def _within(book: Book, name: str) -> dict[str, tuple[str, Any]]:
-    """Find every purchase or refund of a book by its id, with its lineage."""
-    return {item.id: (key, item) for key, lineage in book.lineages.items() for item in getattr(lineage, name)}
+def _purchases(book: Book) -> dict[str, tuple[str, Purchase]]:
+    """Find every purchase of a book by its id, with its lineage."""
+    return {item.id: (key, item) for key, lineage in book.lineages.items() for item in lineage.purchases}
+
+
+def _refunds(book: Book) -> dict[str, tuple[str, Refund]]:
+    """Find every refund of a book by its id, with its lineage."""
+    return {item.id: (key, item) for key, lineage in book.lineages.items() for item in lineage.refunds}
 
 
 def _changed(

@@ -68,7 +68,7 @@ class View(Generic[R]):
         read = self.model.model_validate_json
         question = f"SELECT {columns}, {_as_json(self, connection.dialect.name)} FROM {self.table} WHERE {where}"  # noqa: S608 - names and questions of our own
         found = bulk.ask(connection, question, *many)
-        return ((tuple(some), read(document)) for *some, document in found)
+        return ((row[:-1], read(row[-1])) for row in found)
 
     def read(self, row: RowMapping) -> R:
         """Read one back from its columns."""
