@@ -84,7 +84,8 @@ class Line:
                 self._server.enter_pipeline_mode()
                 self._piped = True
             name = self._named((text, self._values.types or ()), asked)
-            self._server.send_query_prepared(name, given, self._values.formats)
+            # Answers in binary form: a body as text is twice as long, and written and read digit by digit.
+            self._server.send_query_prepared(name, given, self._values.formats, pq.Format.BINARY)
             reply = Reply()
             self._unread.append(reply)
             self._unsent += 1
