@@ -5,6 +5,7 @@ is chance. Grouping all entries by shared ids gives the same purchases in any or
 """
 
 from collections.abc import Collection, Iterable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from handlers.groups import groups
@@ -48,6 +49,8 @@ RANK: dict[EntryKind, int] = {
 }
 """Which of two entries with the same platform time comes first."""
 
+_revision = attrgetter("revision")
+
 
 class Cluster(NamedTuple):
     """One purchase and every entry that names it.
@@ -69,7 +72,7 @@ class Cluster(NamedTuple):
 
 def current(entries: Sequence[Entry]) -> Sequence[Entry]:
     """Leave out what a notification said before it was read again, knowing more."""
-    if not any(entry.revision for entry in entries):
+    if not any(map(_revision, entries)):
         return entries
     last: dict[str | None, int] = {}
     for entry in entries:
@@ -107,6 +110,8 @@ def clusters(entries: Sequence[Entry]) -> tuple[Cluster, ...]:
         entries: entries of one lineage, in platform order. Those that name no purchase are left out.
     """
     named = [(entry, names) for entry in entries if (names := _names(entry))]
+    if len({names[0] for _, names in named}) == 1:
+        return (_cluster([entry for entry, _ in named]),)
     group_of = groups([names for _, names in named])
     grouped: dict[str, list[Entry]] = {}
     for entry, names in named:
@@ -129,24 +134,24 @@ def _names(entry: Entry) -> tuple[str, ...]:
     return tuple([name for name in names if name not in subject.lineage and name not in subject.kin])
 
 
-def _cluster(entries: Iterable[Entry]) -> Cluster:
+def _cluster(entries: Sequence[Entry]) -> Cluster:
     """Gather what the entries of one purchase say of its ids.
 
     It goes by the smallest of the platform's ids; while only aliases are known, by one of those.
     """
-    entries = tuple(entries)
     known: set[str] = set()
     aliases: set[str] = set()
     lineage: set[str] = set()
     kin: set[str] = set()
-    for subject in (entry.subject for entry in entries):
+    for entry in entries:
+        subject = entry.subject
         if subject.purchase_id:
             known.add(subject.purchase_id)
         aliases.update(subject.aliases)
         lineage.update(subject.lineage)
         kin.update(subject.kin)
     names = known or {alias.partition(":")[2] for alias in aliases} or _refunds(entries)
-    return Cluster(min(names), entries, tuple(sorted(aliases)), tuple(sorted(lineage)), frozenset(kin))
+    return Cluster(min(names), tuple(entries), tuple(sorted(aliases)), tuple(sorted(lineage)), frozenset(kin))
 
 
 def _refunds(entries: Iterable[Entry]) -> Collection[str]:

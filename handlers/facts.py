@@ -6,8 +6,9 @@ is a guess, and gives way to everything else.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
+from config.products import ProductKind
 from handlers.clusters import in_platform_order
 from schemas.base import trusted
 from schemas.entry import Authority, Entry, EntryKind, PurchaseFacts
@@ -18,8 +19,12 @@ RENEWAL_LEAD_MS = 24 * 3600 * 1000
 """Stores charge for the next period up to a day before it begins
 (App Store: "Auto-renewable subscriptions renew within 24 hours before the subscription expires")."""
 
+_TOLD = EntryKind.TOLD
 _MOVES_THE_END = (EntryKind.RENEWED, EntryKind.RESCHEDULED)
 """Even without a new date, these say that the old one no longer counts."""
+_NO_END = frozenset({EntryKind.LAPSED})
+_NO_END_OF_ITS_OWN = frozenset({EntryKind.LAPSED, EntryKind.RESCHEDULED})
+"""What gives the newest period no end, and what gives none to one before it."""
 
 Users = Mapping[Authority, str]
 """Whose it is, by who says so."""
@@ -37,26 +42,29 @@ def merge(
         newest: no later period of its lineage is known.
     """
     words = _by_weight(own)
+    best = _best(words)
     price, currency = _price(words)
     ends = who_says_the_end(own, whole_lineage, newest=newest)
-    of_all = _by_weight(whole_lineage) if whole_lineage else []
+    of_all = _best(_by_weight(whole_lineage)) if whole_lineage else _NOTHING
     return _merged(
-        product_id=_product(words) or _product(of_all),
-        kind=_best(words, "kind") or _best(of_all, "kind"),
+        product_id=best.product_id or of_all.product_id,
+        kind=best.kind or of_all.kind,
         user_id=_user(users(own), lineage_users),
-        quantity=_best(words, "quantity"),
-        quantity_left=_best(words, "quantity_left"),
+        quantity=best.quantity,
+        quantity_left=best.quantity_left,
         amount=price,
         currency=currency,
-        purchased_at_ms=_best(words, "purchased_at_ms"),
+        purchased_at_ms=best.purchased_at_ms,
         expires_at_ms=ends.facts.expires_at_ms if ends else None,
     )
 
 
 def purchased_at_ms(own: Sequence[Entry]) -> int | None:
     """Find when a purchase was bought."""
-    bought: int | None = _best(_by_weight(own), "purchased_at_ms")
-    return bought
+    for entry in _by_weight(own):
+        if (bought := entry.facts.purchased_at_ms) is not None:
+            return bought
+    return None
 
 
 def users(entries: Iterable[Entry]) -> Users:
@@ -73,25 +81,49 @@ def users(entries: Iterable[Entry]) -> Users:
     return found
 
 
-def _by_weight(entries: Sequence[Entry]) -> list[Entry]:
+class _Best(NamedTuple):
+    """The words that count, each on one fact."""
+
+    product_id: str | None = None
+    kind: ProductKind | None = None
+    quantity: int | None = None
+    quantity_left: int | None = None
+    purchased_at_ms: int | None = None
+
+
+_NOTHING = _Best()
+
+
+def _by_weight(entries: Sequence[Entry]) -> Sequence[Entry]:
     """Sort by whose word counts: first the platform's, its last before its earlier ones; then the app's as they came.
 
     Args:
         entries: in platform order.
     """
-    by_platform = [entry for entry in reversed(entries) if entry.kind is not EntryKind.TOLD]
+    if len(entries) < 2:
+        return entries
+    by_platform = [entry for entry in reversed(entries) if entry.kind is not _TOLD]
     if len(by_platform) < len(entries):
-        by_platform += [entry for entry in entries if entry.kind is EntryKind.TOLD]
+        by_platform += [entry for entry in entries if entry.kind is _TOLD]
     return by_platform
 
 
-def _best(words: Iterable[Entry], name: str) -> Any:
-    """Find the word that counts on one fact."""
+def _best(words: Iterable[Entry]) -> _Best:
+    """Find the word that counts on each fact, in one pass: the first that is not silent.
+
+    A platform's own number for a product is a guess, the last to count: the app is configured by its own names.
+    """
+    product_id = guess = kind = quantity = left = bought = None
     for entry in words:
-        said = getattr(entry.facts, name)
-        if said is not None:
-            return said
-    return None
+        said = entry.facts
+        guess = said.product_id if guess is None else guess
+        if product_id is None and said.product_authority != "guess":
+            product_id = said.product_id
+        kind = said.kind if kind is None else kind
+        quantity = said.quantity if quantity is None else quantity
+        left = said.quantity_left if left is None else left
+        bought = said.purchased_at_ms if bought is None else bought
+    return _Best(product_id or guess, kind, quantity, left, bought)
 
 
 def _price(words: Sequence[Entry]) -> tuple[int | None, str | None]:
@@ -101,21 +133,19 @@ def _price(words: Sequence[Entry]) -> tuple[int | None, str | None]:
     """
     priced = [entry for entry in words if entry.facts.amount is not None]
     if not priced:
-        return None, _best(words, "currency")
+        return None, _currency(words)
     amount, currency = priced[0].facts.amount, priced[0].facts.currency
-    if priced[0].kind is not EntryKind.TOLD:
-        sums = [e.facts for e in priced if e.kind is not EntryKind.TOLD and e.facts.currency == currency]
+    if len(priced) > 1 and priced[0].kind is not _TOLD:
+        sums = [e.facts for e in priced if e.kind is not _TOLD and e.facts.currency == currency]
         amount = max(said.amount for said in sums if said.amount is not None)
-    return amount, currency or _best(words, "currency")
+    return amount, currency or _currency(words)
 
 
-def _product(words: Sequence[Entry]) -> str | None:
-    """Find what was bought. A platform's own number for it is a guess: the app is configured by its own names."""
-    sure = [entry for entry in words if entry.facts.product_authority != "guess"]
-    product: str | None = _best(sure, "product_id")
-    if not product and len(sure) < len(words):
-        product = _best(words, "product_id")
-    return product
+def _currency(words: Iterable[Entry]) -> str | None:
+    for entry in words:
+        if (currency := entry.facts.currency) is not None:
+            return currency
+    return None
 
 
 def _user(own: Users, lineage: Users) -> str | None:
@@ -131,15 +161,20 @@ def who_says_the_end(own: Sequence[Entry], whole_lineage: Sequence[Entry], *, ne
     whole lineage before this was bought is another period's. More time without a payment is given to the subscription,
     and not to the period that was its last one then: where a later one is known, only what was paid for counts.
     """
-    passed_over = (EntryKind.LAPSED,) if newest else (EntryKind.LAPSED, EntryKind.RESCHEDULED)
+    passed_over = _NO_END if newest else _NO_END_OF_ITS_OWN
     if whole_lineage:
         bought_ms = purchased_at_ms(own) or 0
         since = [entry for entry in whole_lineage if entry.occurred_at_ms >= bought_ms]
         own = in_platform_order((*own, *since)) if since else own
-    said = [entry for entry in own if entry.kind not in passed_over]
-    dated = [entry for entry in said if entry.facts.expires_at_ms is not None]
-    if not dated:
-        return None
-    undated = [e.occurred_at_ms for e in said if e.kind in _MOVES_THE_END and e.facts.expires_at_ms is None]
+    dated, undated = [], []
+    for entry in own:
+        if entry.kind not in passed_over:
+            if entry.facts.expires_at_ms is not None:
+                dated.append(entry)
+            elif entry.kind in _MOVES_THE_END:
+                undated.append(entry.occurred_at_ms)
     renewed_until = max(undated) + RENEWAL_LEAD_MS if undated else 0
-    return next(iter(_by_weight([e for e in dated if (e.facts.expires_at_ms or 0) > renewed_until])), None)
+    for entry in _by_weight(dated):
+        if (entry.facts.expires_at_ms or 0) > renewed_until:
+            return entry
+    return None

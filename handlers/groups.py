@@ -11,10 +11,12 @@ def groups(named: Iterable[Sequence[str]]) -> Mapping[str, str]:
     """
     root: dict[str, str] = {}
     for names in named:
-        roots = [_find(root, name) for name in names]
-        for other in roots[1:]:
-            root[other] = roots[0]
-    return {name: _find(root, name) for name in root}
+        if names:
+            first = _find(root, names[0])
+            for name in names[1:]:
+                if root.setdefault(name, first) != first:
+                    root[_find(root, name)] = first
+    return {name: above if root[above] == above else _find(root, name) for name, above in root.items()}
 
 
 def _find(root: dict[str, str], name: str) -> str:

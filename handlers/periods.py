@@ -1,6 +1,7 @@
 """Give each purchase of a lineage its own entries, its facts, and its share of what was said of more than itself."""
 
 from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from handlers import facts
@@ -15,6 +16,8 @@ _OF_ALL = frozenset({K.PURCHASED, K.LINKED, K.TOLD})
 """Said of a whole lineage, these describe every period of it, whenever it was bought."""
 _OF_THE_NEWEST = frozenset({K.RENEWED, K.RESCHEDULED})
 """Said of a whole lineage, these continue the newest period that had begun by then."""
+
+_kin, _subjects_kin = attrgetter("kin"), attrgetter("subject.kin")
 
 
 class Period(NamedTuple):
@@ -45,20 +48,30 @@ def periods(ordered: Sequence[Entry]) -> list[Period]:
     """Split the entries of one lineage, in platform order, into its purchases."""
     whole = [entry for entry in ordered if entry.whole_lineage]
     grouped = clusters([entry for entry in ordered if not entry.whole_lineage] if whole else ordered)
+    if len(grouped) == 1 and not whole and not grouped[0].kin:
+        return [_alone(grouped[0], ordered)]
     lines = _lines(grouped, whole)
     # Unknown counts as before everything, so that what ends a lineage ends it too.
     started = {cluster.purchase_id: facts.purchased_at_ms(cluster.entries) or 0 for cluster in grouped}
-    concerned = [(entry, _concerned(entry, grouped, lines, started)) for entry in whole]
+    concerned = [(entry, _concerned(entry, grouped, lines, started)) for entry in whole] if whole else []
     users = _users(ordered, grouped, lines)
     newest = _newest(grouped, lines, started)
     found = []
     for cluster in grouped:
-        last = cluster.purchase_id in newest
-        concerning = tuple([entry for entry, purchases in concerned if cluster.purchase_id in purchases])
+        name = cluster.purchase_id
+        last = name in newest
+        concerning = tuple([entry for entry, purchases in concerned if name in purchases]) if concerned else ()
         known = facts.merge(cluster.entries, concerning, users[_line(cluster.lineage, lines)], newest=last)
         bearing = in_platform_order((*cluster.entries, *concerning)) if concerning else cluster.entries
         found.append(Period(cluster, known, concerning, last, bearing))
     return found
+
+
+def _alone(cluster: Cluster, ordered: Sequence[Entry]) -> Period:
+    """Take what shares its lineage with nothing, as what is bought once does, and a first period: it has every word."""
+    others = {} if len(cluster.entries) == len(ordered) else facts.users(ordered)
+    known = facts.merge(cluster.entries, (), others, newest=True)
+    return Period(cluster, known, (), newest=True, entries=cluster.entries)
 
 
 def _newest(grouped: Sequence[Cluster], lines: Mapping[str, str] | None, started: Mapping[str, int]) -> Collection[str]:
@@ -74,7 +87,7 @@ def _newest(grouped: Sequence[Cluster], lines: Mapping[str, str] | None, started
 
 def _lines(grouped: Sequence[Cluster], whole: Sequence[Entry]) -> Mapping[str, str] | None:
     """Tell apart the lineages that only a store account holds together; None: there is but one."""
-    if not any(cluster.kin for cluster in grouped) and not any(entry.subject.kin for entry in whole):
+    if not any(map(_kin, grouped)) and not any(map(_subjects_kin, whole)):
         return None
     return groups([*(cluster.lineage for cluster in grouped), *(entry.subject.lineage for entry in whole)])
 
