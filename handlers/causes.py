@@ -33,11 +33,12 @@ _CHARGEBACK_RULES: Final[dict[State, str]] = {
 }
 """Which rule of the policy weighs a refund or chargeback in this state. Other states take nothing."""
 
-_TAKEN_BACK: Final[dict[EntryKind, str]] = {
+_TAKEN_BACK: Final[dict[EntryKind, str | None]] = {
+    K.REVOKED: None,
     K.MEMBER_REMOVED: "member_removed",
     K.CONSENT_RESCINDED: "consent_rescinded",
 }
-"""Which rule weighs access that was taken back without money."""
+"""Which rule weighs access that was taken back without money; None: no rule can, the platform revoked it."""
 
 MONEY_RULES: Final = frozenset({
     "full_refund", "refund_without_cancellation", "partial_refund", "prorated_refund", "pending_refund",
@@ -69,24 +70,26 @@ def causes(period: Period, followed: Sequence[Followed], policy: Policy) -> list
         followed: its refunds and chargebacks. Those whose money contradicts the price take nothing.
         policy: the app's rules.
     """
-    taken_back = list(_taken_back(period.entries, policy))
+    taken_back = [_taken_back(entry, policy) for entry in period.entries if entry.kind in _TAKEN_BACK]
     if not followed:
         return taken_back
-    believed = [f for f in followed if f.contradiction is None]
-    refunds = [f for f in believed if f.facts.type != "chargeback"]
-    chargebacks = [f for f in believed if f.facts.type == "chargeback"]
+    refunds: list[Followed] = []
+    chargebacks: list[Followed] = []
+    for one in followed:
+        if one.contradiction is None:
+            (chargebacks if one.facts.type == "chargeback" else refunds).append(one)
+    whole = [f for f in refunds if f.facts.seats is None]
     return [
         *taken_back,
-        *_by_refunds([f for f in refunds if f.facts.seats is None], period, policy),
-        *_by_seats(refunds),
-        *_by_chargebacks(chargebacks, policy),
-        *_by_a_dispute_to_come(refunds, chargebacks, policy),
+        *_by_refunds(whole, period, policy),
+        *(_by_seats(refunds) if len(whole) < len(refunds) else ()),
+        *(_by_chargebacks(chargebacks, policy) if chargebacks else _by_a_dispute_to_come(refunds, policy)),
     ]
 
 
 def by_money(rule: str | None) -> bool:
     """Tell whether a rule is one behind which a refund or chargeback on record stands."""
-    return (rule or "").partition("=")[0] in MONEY_RULES
+    return rule is not None and rule.partition("=")[0] in MONEY_RULES
 
 
 def strongest(found: Iterable[Cause], effect: Effect) -> Cause | None:
@@ -97,18 +100,19 @@ def strongest(found: Iterable[Cause], effect: Effect) -> Cause | None:
     return None
 
 
-def _taken_back(entries: Iterable[Entry], policy: Policy) -> Iterable[Cause]:
-    for entry in entries:
-        if entry.kind is K.REVOKED:
-            yield Cause("revoke", PLATFORM_REVOKED, entry.reason or "revoked")
-        elif rule := _TAKEN_BACK.get(entry.kind):
-            yield _by_policy(policy, rule, entry.reason or rule)
+def _taken_back(entry: Entry, policy: Policy) -> Cause:
+    rule = _TAKEN_BACK[entry.kind]
+    if rule is None:
+        return Cause("revoke", PLATFORM_REVOKED, entry.reason or "revoked")
+    return _by_policy(policy, rule, entry.reason or rule)
 
 
 def _by_refunds(refunds: Sequence[Followed], period: Period, policy: Policy) -> Iterable[Cause]:
     """Weigh, for each state, what is in it together with what has gone already."""
+    states = {f.state for f in refunds}
     for state, rule in _REFUND_RULES.items():
-        if in_state := [f for f in refunds if f.state == state]:
+        if state in states:
+            in_state = [f for f in refunds if f.state == state]
             counted = [f for f in refunds if f.state in ("succeeded", state)]
             full = weigh(counted, period.facts, full_from_percent=policy.full_refund_from_percent) == "full"
             chosen = _rule_of_all(period, rule) if full else _rule_of_a_part(in_state, policy, rule)
@@ -123,8 +127,10 @@ def _rule_of_all(period: Period, rule: str) -> str:
     """
     if rule != "full_refund" or period.cluster.entries[0].platform != "stripe":
         return rule
-    goes_on = not any(entry.kind is K.EXPIRED for entry in period.whole_lineage)
-    return "refund_without_cancellation" if period.cluster.lineage and goes_on else rule
+    if not period.cluster.lineage:
+        return rule
+    ended = any(entry.kind is K.EXPIRED for entry in period.whole_lineage)
+    return rule if ended else "refund_without_cancellation"
 
 
 def _rule_of_a_part(refunds: Sequence[Followed], policy: Policy, rule: str) -> str:
@@ -138,23 +144,23 @@ def _rule_of_a_part(refunds: Sequence[Followed], policy: Policy, rule: str) -> s
 
 
 def _by_seats(refunds: Iterable[Followed]) -> Iterable[Cause]:
-    if any(f.facts.seats is not None and f.state == "succeeded" for f in refunds):
-        yield Cause("keep", SEATS_REFUNDED, "seats")
+    """Take nothing for seats, however many."""
+    given_back = [f for f in refunds if f.facts.seats is not None and f.state == "succeeded"]
+    return (Cause("keep", SEATS_REFUNDED, "seats"),) if given_back else ()
 
 
 def _by_chargebacks(chargebacks: Iterable[Followed], policy: Policy) -> Iterable[Cause]:
-    for one in chargebacks:
-        if rule := _CHARGEBACK_RULES.get(one.state):
-            yield _by_policy(policy, rule, one.facts.reason or "chargeback")
+    return [
+        _by_policy(policy, rule, one.facts.reason or "chargeback")
+        for one in chargebacks
+        if (rule := _CHARGEBACK_RULES.get(one.state))
+    ]
 
 
-def _by_a_dispute_to_come(
-    refunds: Iterable[Followed], chargebacks: Sequence[Followed], policy: Policy
-) -> Iterable[Cause]:
+def _by_a_dispute_to_come(refunds: Iterable[Followed], policy: Policy) -> Iterable[Cause]:
     """Give nothing back for a refund that failed because of a dispute that nobody told us of yet."""
-    failed = any(f.state == "failed" and f.facts.failed_reason == _DISPUTED for f in refunds)
-    if failed and not chargebacks:
-        yield _by_policy(policy, "chargeback_opened", _DISPUTED)
+    failed = [f for f in refunds if f.state == "failed" and f.facts.failed_reason == _DISPUTED]
+    return (_by_policy(policy, "chargeback_opened", _DISPUTED),) if failed else ()
 
 
 def _by_policy(policy: Policy, rule: str, reason: str) -> Cause:

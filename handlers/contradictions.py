@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from handlers.refunds import Followed
 from schemas.entry import Entry, EntryKind
 
+_TOLD = EntryKind.TOLD
+
 
 def paid_by_platform(own: Iterable[Entry]) -> Mapping[str, int]:
     """Find the highest price that the platform ever named, per currency.
@@ -14,7 +16,7 @@ def paid_by_platform(own: Iterable[Entry]) -> Mapping[str, int]:
     prices: dict[str, int] = {}
     for entry in own:
         said = entry.facts
-        if entry.kind is not EntryKind.TOLD and said.amount is not None and said.currency is not None:
+        if entry.kind is not _TOLD and said.amount is not None and said.currency is not None:
             prices[said.currency] = max(said.amount, prices.get(said.currency, 0))
     return prices
 

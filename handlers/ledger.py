@@ -6,7 +6,7 @@ undoing one of them undoes exactly that one.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple, get_args
+from typing import Final, NamedTuple, get_args
 
 from config.policy import Policy
 from config.products import Product
@@ -17,12 +17,15 @@ from handlers.contradictions import judge, paid_by_platform
 from handlers.life import LAPSED, ended, follow_life, held_back
 from handlers.periods import Period, periods
 from handlers.refunds import DECLINED, Followed, State, estimate, follow, scope_of, sum_of_amounts, unnamed
-from schemas.base import Access, Environment, realm, trusted
+from schemas.base import Access, Environment, PlatformName, realm, trusted
 from schemas.book import Ref
 from schemas.entry import Entry, EntryKind, PurchaseFacts
 from schemas.resources import Purchase, Refund, RefundStatus
 
-K = EntryKind
+_TOLD, _PASSED = EntryKind.TOLD, EntryKind.LAPSED
+_SALES: Final = frozenset({EntryKind.TOLD, EntryKind.PURCHASED, EntryKind.RENEWED})
+"""What says that there was a purchase, even if not of what."""
+
 _purchase, _refunded = trusted(Purchase), trusted(Refund)
 
 _STATUS: Final[dict[State, RefundStatus]] = {status: status for status in get_args(RefundStatus)} | {
@@ -51,33 +54,47 @@ def fold(entries: Sequence[Entry], *, policy: Policy, products: Mapping[str, Pro
     """
     ordered = in_platform_order(current(entries))
     environment = _environment(ordered)
-    views = [_fold_period(period, policy, products, environment) for period in periods(ordered)]
-    return View(
-        purchases=tuple([purchase for purchase, _ in views]),
-        refunds=tuple([refund for _, refunds in views for refund in refunds]),
-    )
+    purchases: list[Purchase] = []
+    refunds: list[Refund] = []
+    for period in periods(ordered):
+        purchase, its_refunds = _fold_period(period, policy, products, environment)
+        purchases.append(purchase)
+        refunds += its_refunds
+    return View(tuple(purchases), tuple(refunds))
 
 
 def purchase_id_of(ref: Ref) -> str:
     """Make our id of the purchase that goes by this id; `kind:` is left out, since it is found under any of them."""
-    return ids.make("pur", ref.app, ref.platform, ref.realm, ref.ref.partition(":")[2])
+    return _id_of(ref.app, ref.platform, ref.realm, ref.ref.partition(":")[2])
+
+
+def _id_of(app: str, platform: PlatformName, space: str, purchase_id: str) -> str:
+    return ids.make("pur", app, platform, space, purchase_id)
 
 
 def _environment(entries: Sequence[Entry]) -> Environment:
     """A lineage is a test as soon as anyone says so; where nobody says, it is production."""
-    return "sandbox" if any(entry.environment == "sandbox" for entry in entries) else "production"
+    return "sandbox" if "sandbox" in [entry.environment for entry in entries] else "production"
 
 
 def _fold_period(
     period: Period, policy: Policy, products: Mapping[str, Product], environment: Environment
 ) -> tuple[Purchase, list[Refund]]:
-    paid = period.facts
+    cluster, paid = period.cluster, period.facts
     product = products.get(paid.product_id or "")
     followed = _followed(period)
     access, cause = _access(period, causes(period, followed, policy))
     total = units.worth(paid, product)
+    first = cluster.entries[0]
+    app, platform = first.app, first.platform
     purchase = _purchase(
-        **_identity(period, environment),
+        id=_id_of(app, platform, realm(platform, environment), cluster.purchase_id),
+        app=app,
+        platform=platform,
+        environment=environment,
+        purchase_id=cluster.purchase_id,
+        original_purchase_id=cluster.lineage[0].partition(":")[2] if cluster.lineage else None,
+        aliases=cluster.aliases,
         product_id=paid.product_id,
         kind=paid.kind or (product.kind if product else None),
         user_id=paid.user_id,
@@ -96,27 +113,14 @@ def _fold_period(
         entitlements=product.entitlements if product else (),
         updated_at=_updated_at(period, cause),
     )
+    if not followed:
+        return purchase, []
     return purchase, [_refund(f, status, purchase, paid) for f in followed if (status := _STATUS.get(f.state))]
-
-
-def _identity(period: Period, environment: Environment) -> dict[str, Any]:
-    """Say which purchase this is, by our id and by theirs."""
-    first, cluster = period.cluster.entries[0], period.cluster
-    space = realm(first.platform, environment)
-    return {
-        "id": purchase_id_of(Ref(first.app, first.platform, space, f"purchase:{cluster.purchase_id}")),
-        "app": first.app,
-        "platform": first.platform,
-        "environment": environment,
-        "purchase_id": cluster.purchase_id,
-        "original_purchase_id": cluster.lineage[0].partition(":")[2] if cluster.lineage else None,
-        "aliases": cluster.aliases,
-    }
 
 
 def _followed(period: Period) -> list[Followed]:
     """Follow the refunds of one purchase, named or not, and judge whether their money can be true."""
-    entries = [entry for entry in period.entries if entry.refund]
+    entries = [entry for entry in period.entries if entry.refund is not None]
     if not entries:
         return []
     named, prices = follow(entries), paid_by_platform(period.cluster.entries)
@@ -127,9 +131,9 @@ def _followed(period: Period) -> list[Followed]:
 def _access(period: Period, found: Sequence[Cause]) -> tuple[Access, Cause | None]:
     """Let the strongest cause decide: revoked before expired before suspended before active."""
     entries, paid = period.entries, period.facts
-    if not (paid.product_id or any(e.kind in (K.TOLD, K.PURCHASED, K.RENEWED) for e in entries)):
+    if not (paid.product_id or any(entry.kind in _SALES for entry in entries)):
         return Access.UNKNOWN, None
-    if cause := strongest(found, "revoke"):
+    if found and (cause := strongest(found, "revoke")):
         return Access.REVOKED, cause
     standing = follow_life(entries)
     if cause := ended(entries, standing, paid):
@@ -195,11 +199,13 @@ def _updated_at(period: Period, cause: Cause | None) -> int:
     moved it, or before a refund came, is chance.
     """
     entries = period.entries
-    if any(entry.kind is K.LAPSED for entry in entries):
+    if _PASSED in [entry.kind for entry in entries]:
         date = _seconds(period.facts.expires_at_ms) if cause is not None and cause.rule == LAPSED else None
-        entries = [e for e in entries if e.kind is not K.LAPSED or _seconds(e.facts.expires_at_ms) == date] or entries
-    said = [entry for entry in entries if entry.kind is not K.TOLD] or entries
-    return said[-1].occurred_at_ms // 1000
+        entries = [e for e in entries if e.kind is not _PASSED or _seconds(e.facts.expires_at_ms) == date] or entries
+    for entry in reversed(entries):
+        if entry.kind is not _TOLD:
+            return entry.occurred_at_ms // 1000
+    return entries[-1].occurred_at_ms // 1000
 
 
 def _seconds(milliseconds: int | None) -> int | None:

@@ -11,6 +11,7 @@ from schemas.base import Access
 from schemas.entry import Entry, EntryKind, PurchaseFacts
 
 K = EntryKind
+_PASSED: Final = K.LAPSED
 LAPSED: Final = "lapsed"
 """The rule where a date passed and no platform said anything."""
 
@@ -77,8 +78,8 @@ def ended(entries: Sequence[Entry], standing: Entry | None, paid: PurchaseFacts)
     """
     if standing is not None and LIFE[standing.kind] is Access.EXPIRED:
         return Cause("keep", "platform_expired", standing.reason or "expired")
-    passed = [_seconds(e.facts.expires_at_ms) for e in entries if e.kind is K.LAPSED]
-    return Cause("keep", LAPSED, "expired") if _seconds(paid.expires_at_ms) in passed else None
+    passed = [_seconds(e.facts.expires_at_ms) for e in entries if e.kind is _PASSED]
+    return Cause("keep", LAPSED, "expired") if passed and _seconds(paid.expires_at_ms) in passed else None
 
 
 def held_back(standing: Entry | None) -> Cause | None:

@@ -3,7 +3,7 @@
 The states are drawn in docs/ledger.md.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from schemas.entry import Entry, EntryKind, PurchaseFacts, RefundFacts, RefundScope
@@ -32,6 +32,7 @@ _SAYS: Final[dict[EntryKind, State]] = {
     K.CHARGEBACK_LOST: "succeeded",
 }
 REFUND_KINDS = frozenset(_SAYS)
+_TOTAL: Final = K.REFUNDED_TOTAL
 
 _RETURNED: Final = ("failed", "canceled")
 TAKING: Final[frozenset[RefundStatus]] = frozenset({"succeeded", "pending", "requires_action"})
@@ -134,7 +135,7 @@ def unnamed(entries: Iterable[Entry], named: Sequence[Followed], prices: Mapping
     """
     last: dict[str, tuple[int, RefundFacts]] = {}
     for entry in entries:
-        if entry.kind is K.REFUNDED_TOTAL and (total := entry.refund) is not None:
+        if entry.kind is _TOTAL and (total := entry.refund) is not None:
             told = (entry.occurred_at_ms, total)
             last[total.platform_refund_id] = max(last.get(total.platform_refund_id, told), told, key=_later)
     if not last:
@@ -165,40 +166,46 @@ def _rest(total: RefundFacts, amount: int, at_ms: int, *, scope: RefundScope) ->
     return Followed(facts, "succeeded", created_at_ms=total.created_at_ms or at_ms, updated_at_ms=at_ms)
 
 
-def weigh(refunds: Iterable[Followed], paid: PurchaseFacts, *, full_from_percent: int) -> Weight:
+def weigh(refunds: Sequence[Followed], paid: PurchaseFacts, *, full_from_percent: int) -> Weight:
     """Tell whether these refunds together took everything, a part, or nothing.
 
     What cannot be compared (an unknown price, another currency) counts as everything unless its platform called it
     a part: most refunds are full, and a customer who was charged after all will say so.
     """
-    refunds = tuple(refunds)
-    if not refunds:
+    scopes = [refund.facts.scope for refund in refunds]
+    if not scopes:
         return "none"
-    if any(r.facts.scope == "full" for r in refunds):
+    if "full" in scopes:
         return "full"
-    for part, whole in (
-        (sum_of_amounts(refunds, paid), paid.amount),
-        (_sum(r.facts.share_millis for r in refunds), 100_000),
-        (_pieces(refunds, paid), paid.quantity),
-    ):
+    for part, whole in _parts(refunds, paid):
         if part is not None and whole:
             return "full" if part * 100 >= whole * full_from_percent else "partial"
-    return "full" if any(r.facts.scope == "unknown" for r in refunds) else "partial"
+    return "full" if "unknown" in scopes else "partial"
+
+
+def _parts(refunds: Sequence[Followed], paid: PurchaseFacts) -> Iterator[tuple[int | None, int | None]]:
+    """Measure what went back beside the whole of it, by one measure after the other: the first that fits is enough."""
+    yield sum_of_amounts(refunds, paid), paid.amount
+    yield _sum([refund.facts.share_millis for refund in refunds]), 100_000
+    yield _pieces(refunds, paid), paid.quantity
 
 
 def _pieces(refunds: Iterable[Followed], paid: PurchaseFacts) -> int | None:
     """Count how many of several went back; what the platform says is left is the surer word."""
     if paid.quantity is not None and paid.quantity_left is not None:
         return max(0, paid.quantity - paid.quantity_left)
-    return _sum(r.facts.quantity for r in refunds)
+    return _sum([refund.facts.quantity for refund in refunds])
 
 
 def sum_of_amounts(refunds: Iterable[Followed], paid: PurchaseFacts) -> int | None:
     """Add what went back; None as soon as an amount is missing or two currencies would mix."""
-    said = [refund.facts for refund in refunds]
-    if not _one_currency(paid.currency, *[refund.currency for refund in said]):
-        return None
-    return _sum([refund.amount for refund in said])
+    total, currency = 0, paid.currency
+    for refund in refunds:
+        said = refund.facts
+        if said.amount is None or not _one_currency(currency, said.currency):
+            return None
+        total, currency = total + said.amount, currency or said.currency
+    return total
 
 
 def estimate(refund: Followed, paid: PurchaseFacts) -> Followed:
@@ -214,8 +221,9 @@ def estimate(refund: Followed, paid: PurchaseFacts) -> Followed:
 
 def scope_of(refund: RefundFacts, paid: PurchaseFacts) -> RefundScope:
     """Name the scope that the platform left open, where the amounts allow it."""
-    comparable = _one_currency(refund.currency, paid.currency)
-    if refund.scope != "unknown" or not paid.amount or refund.amount is None or not comparable:
+    if refund.scope != "unknown" or not paid.amount or refund.amount is None:
+        return refund.scope
+    if not _one_currency(refund.currency, paid.currency):
         return refund.scope
     return "full" if refund.amount >= paid.amount else "partial"
 
@@ -244,9 +252,9 @@ def _newer(old: RefundFacts, new: RefundFacts) -> RefundFacts:
     return old.model_copy(update=said | whole)
 
 
-def _one_currency(*currencies: str | None) -> bool:
+def _one_currency(this: str | None, that: str | None) -> bool:
     """Tell whether amounts can be compared: nobody named two currencies. One that is not named is no other one."""
-    return len({currency for currency in currencies if currency}) <= 1
+    return this == that or not this or not that
 
 
 def _sum(parts: Iterable[int | None]) -> int | None:
