@@ -59,14 +59,16 @@ def entitlement_change(before: Entitlement | None, after: Entitlement) -> Change
     return "renewed" if after.active and _outlasts(after.expires_at, before.expires_at) else None
 
 
-def refund_changes(before: Iterable[Refund], after: Iterable[Refund]) -> list[tuple[str, Refund]]:
+def refund_changes(before: Sequence[Refund], after: Sequence[Refund]) -> list[tuple[str, Refund]]:
     """Name what happened to the refunds of a lineage, one event type per change.
 
     Money of an unnamed total that a named refund now explains was announced already: the name is no news. A refund
     that grew is: Apple tells of a second partial refund by raising the share of the first.
     """
+    if not after:
+        return []
     known = {refund.id: refund for refund in before}
-    ordered = sorted(after, key=lambda r: (r.updated_at, r.id))
+    ordered = sorted(after, key=lambda r: (r.updated_at, r.id)) if len(after) > 1 else after
     announced = _now_under_another_name(known, {refund.id: refund for refund in ordered}) if known else 0
     changes = []
     for refund in ordered:
@@ -91,8 +93,12 @@ def event_type(refund: Refund) -> str | None:
 
 def purchase_behind(after: Entitlement, among: Sequence[Purchase]) -> Purchase | None:
     """Choose the newest purchase among these that gives, or gave, an entitlement."""
-    giving = {p.id: p for p in among if after.key in p.entitlements}
-    return next((giving[i] for i in after.purchases if i in giving), None)
+    key = after.key
+    giving = {p.id: p for p in among if key in p.entitlements}
+    for purchase_id in after.purchases if giving else ():
+        if purchase_id in giving:
+            return giving[purchase_id]
+    return None
 
 
 def _now_under_another_name(known: Mapping[str, Refund], after: Mapping[str, Refund]) -> int:
@@ -109,7 +115,6 @@ def balance_changes(before: Iterable[Purchase], after: Iterable[Purchase]) -> li
     """
     shown: dict[tuple[str, str, str], Purchase] = {}
     units: dict[tuple[str, str, str], int] = {}
-    now = {(purchase.id, purchase.user_id, purchase.product_id): purchase for purchase in after}
     for sign, purchases in ((-1, before), (1, after)):
         for purchase in purchases:
             if purchase.units is not None and purchase.user_id is not None and purchase.product_id is not None:
@@ -117,7 +122,11 @@ def balance_changes(before: Iterable[Purchase], after: Iterable[Purchase]) -> li
                 units[account] = units.get(account, 0) + sign * purchase.units_clawed_back
                 if account not in shown or purchase.units_clawed_back:
                     shown[account] = purchase
+    moved = [(account, was) for account, was in sorted(shown.items()) if units[account]]
+    if not moved:
+        return []
     clawed_back, restored = BALANCE_EVENTS
+    now = {(purchase.id, purchase.user_id, purchase.product_id): purchase for purchase in after}
     # What is restored was last clawed back in the book before. It is told as it stands now, unless it turned out to be
     # somebody else's, or something else.
     return [
@@ -126,8 +135,7 @@ def balance_changes(before: Iterable[Purchase], after: Iterable[Purchase]) -> li
             abs(units[account]),
             now.get((was.id, was.user_id, was.product_id), was),
         )
-        for account, was in sorted(shown.items())
-        if units[account]
+        for account, was in moved
     ]
 
 

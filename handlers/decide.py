@@ -58,11 +58,11 @@ def rebuild(book: Book, key: str, *, app: App, now_ms: int) -> Decision:
 
 def _conclude(placed: Placed, cause: Entry, *, app: App, now_ms: int) -> Decision:
     """Fold what gained something, compare with what was before, and tell of the difference."""
-    book, gained, merged = placed.before, placed.changes.lineages, placed.merged
+    book, gained, merged = placed.before, placed.changes.lineages, placed.changes.merged
     if not gained:
         return Decision(book)
-    joined = [gone for gone, home in merged.items() if home in gained]
-    before = [book.lineages[key] for key in sorted([*gained, *joined]) if key in book.lineages]
+    joined = [gone for gone, home in merged.items() if home in gained] if merged else ()
+    before = [book.lineages[key] for key in sorted((*gained, *joined)) if key in book.lineages]
     after = {key: _folded(lineage, app) for key, lineage in gained.items()}
     ordered = [after[key] for key in sorted(after)]
     was, purchases = _purchases(before), _purchases(ordered)
@@ -105,8 +105,9 @@ class _Told(NamedTuple):
 
     def refund_behind(self, purchase: Purchase) -> Refund | None:
         """Find the refund that is the cause of a change: the one that moved, else the one that took access before."""
-        if moved := [refund for refund in self.moved if refund.charge_id == purchase.id]:
-            return moved[-1]
+        for refund in reversed(self.moved):
+            if refund.charge_id == purchase.id:
+                return refund
         if purchase.access not in (Access.REVOKED, Access.SUSPENDED) or not by_money(purchase.rule):
             return None
         standing = [r for r in self.refunds if r.charge_id == purchase.id and r.status in TAKING]
@@ -131,11 +132,17 @@ def _folded(lineage: Lineage, app: App) -> Lineage:
 
 
 def _purchases(lineages: Iterable[Lineage]) -> list[Purchase]:
-    return [purchase for lineage in lineages for purchase in lineage.purchases]
+    found: list[Purchase] = []
+    for lineage in lineages:
+        found += lineage.purchases
+    return found
 
 
 def _refunds(lineages: Iterable[Lineage]) -> list[Refund]:
-    return [refund for lineage in lineages for refund in lineage.refunds]
+    found: list[Refund] = []
+    for lineage in lineages:
+        found += lineage.refunds
+    return found
 
 
 def _differing(before: Iterable[Purchase], after: Iterable[Purchase]) -> list[Purchase]:
@@ -152,33 +159,40 @@ def _holdings(
     holdings: Mapping[Holder, Mapping[str, Purchase]], gone: Iterable[Purchase], come: Iterable[Purchase]
 ) -> dict[Holder, dict[str, Purchase]]:
     """Give each purchase to the one it belongs to now; list what those hold then whom that concerns."""
-    moved: dict[Holder, dict[str, Purchase]] = {}
-    for purchase in gone:
-        if holder := _holder(purchase):
-            moved.setdefault(holder, dict(holdings.get(holder, {}))).pop(purchase.id, None)
-    for purchase in come:
-        if holder := _holder(purchase):
-            moved.setdefault(holder, dict(holdings.get(holder, {})))[purchase.id] = purchase
+    lost = [(holder, purchase) for purchase in gone if (holder := _holder(purchase))]
+    got = [(holder, purchase) for purchase in come if (holder := _holder(purchase))]
+    moved = {holder: dict(holdings.get(holder, {})) for holder in dict.fromkeys([holder for holder, _ in lost + got])}
+    for holder, purchase in lost:
+        moved[holder].pop(purchase.id, None)
+    for holder, purchase in got:
+        moved[holder][purchase.id] = purchase
     return moved
 
 
-def _refund_news(purchases: Iterable[Purchase], before: Iterable[Refund], after: Iterable[Refund]) -> list[_News]:
-    charges = {purchase.id: purchase for purchase in purchases}
-    changes = [(type_, refund, charges[refund.charge_id]) for type_, refund in refund_changes(before, after)]
-    return [_News(type_, charge.environment, _holder(charge), charge, refund) for type_, refund, charge in changes]
+def _refund_news(purchases: Iterable[Purchase], before: Sequence[Refund], after: Sequence[Refund]) -> list[_News]:
+    changes = refund_changes(before, after)
+    charges = {purchase.id: purchase for purchase in purchases} if changes else {}
+    news = []
+    for type_, refund in changes:
+        charge = charges[refund.charge_id]
+        news.append(_News(type_, charge.environment, _holder(charge), charge, refund))
+    return news
 
 
 def _contradictions(before: Iterable[Refund], after: Iterable[Refund]) -> tuple[str, ...]:
     """List the refunds whose money contradicts the price since this step, with both numbers."""
+    found = [(refund.id, refund.contradiction) for refund in after if refund.contradiction]
+    if not found:
+        return ()
     known = {(refund.id, refund.contradiction) for refund in before}
-    return tuple(r.contradiction for r in after if r.contradiction and (r.id, r.contradiction) not in known)
+    return tuple([said for refund_id, said in found if (refund_id, said) not in known])
 
 
 def _balance_news(told: _Told, was: Iterable[Purchase], app: App) -> list[_News]:
     """Tell of units that a customer's balance loses, or gets back, since this step."""
-    allow_negative = app.policy.consumable_refund == "allow_negative"
     news = []
     for type_, units, shown in balance_changes(was, told.purchases):
+        allow_negative = app.policy.consumable_refund == "allow_negative"
         balance = Balance(product_id=shown.product_id or "", units=units, allow_negative=allow_negative)
         refund = told.refund_behind(shown)
         news.append(_News(type_, shown.environment, _holder(shown), shown, refund, balance=balance))

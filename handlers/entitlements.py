@@ -1,11 +1,18 @@
 """What a user may use: the union over all purchases that give it, on whatever platform."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from schemas.base import Access, trusted
 from schemas.resources import Entitlement, EntitlementStatus, Purchase
 
 _entitlement = trusted(Entitlement)
+
+_GIVING: Final[tuple[tuple[Access, EntitlementStatus], ...]] = (
+    (Access.ACTIVE, "active"),
+    (Access.SUSPENDED, "suspended"),
+)
+"""Which access of any purchase decides what all of them give, the better one first."""
 
 
 def standing(purchases: Iterable[Purchase], key: str, *, now: float) -> Entitlement | None:
@@ -21,7 +28,8 @@ def standing(purchases: Iterable[Purchase], key: str, *, now: float) -> Entitlem
     giving = [p for p in purchases if key in p.entitlements and p.access is not Access.UNKNOWN]
     if not giving or (user_id := giving[0].user_id) is None:
         return None
-    giving.sort(key=lambda p: (p.purchased_at or 0, p.id), reverse=True)
+    if len(giving) > 1:
+        giving.sort(key=lambda p: (p.purchased_at or 0, p.id), reverse=True)
     status, deciding = _status(giving, now)
     return _entitlement(
         app=giving[0].app,
@@ -46,11 +54,12 @@ def access_at(purchase: Purchase, now: float) -> Access:
 
 
 def _status(giving: list[Purchase], now: float) -> tuple[EntitlementStatus, list[Purchase]]:
-    for wanted in (Access.ACTIVE, Access.SUSPENDED):
-        if deciding := [p for p in giving if access_at(p, now) is wanted]:
-            return ("active" if wanted is Access.ACTIVE else "suspended"), deciding
+    gives = [access_at(purchase, now) for purchase in giving]
+    for wanted, status in _GIVING:
+        if wanted in gives:
+            return status, [purchase for purchase, access in zip(giving, gives, strict=True) if access is wanted]
     last = max(giving, key=_ended_at)
-    return ("revoked" if access_at(last, now) is Access.REVOKED else "expired"), [last]
+    return ("revoked" if last.access is Access.REVOKED else "expired"), [last]
 
 
 def _ended_at(purchase: Purchase) -> tuple[int, int, str]:
@@ -59,7 +68,6 @@ def _ended_at(purchase: Purchase) -> tuple[int, int, str]:
     return date, purchase.purchased_at or 0, purchase.id
 
 
-def _latest(ends: Iterable[int | None]) -> int | None:
+def _latest(ends: Sequence[int | None]) -> int | None:
     """Find the last of several ends; one without an end outlasts them all."""
-    known = list(ends)
-    return None if None in known else max(end for end in known if end is not None)
+    return None if None in ends else max([end for end in ends if end is not None])

@@ -1,7 +1,7 @@
 """Find the lineage an entry belongs to, by every id its source knows, and merge lineages that prove to be the same."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from handlers import ids
 from schemas.base import realm
@@ -9,8 +9,7 @@ from schemas.book import Book, Changes, Draft, Lineage, Ref
 from schemas.entry import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """Entries in their places.
 
     Attributes:
@@ -82,10 +81,11 @@ class _Step:
 
     def put(self, entry: Entry) -> None:
         refs = refs_of(entry)
-        found = sorted({key for ref in refs if (key := self.refs.get(ref) or self._book.refs.get(ref))})
+        new, known = self.refs, self._book.refs
+        found = sorted({key for ref in refs if (key := new.get(ref) or known.get(ref))})
         home = found[0] if found else lineage_begun(refs)
         joined = self._join(home, found)
-        if any(known.id == entry.id for known in joined.entries):
+        if entry.id in [each.id for each in joined.entries]:
             return
         if len(found) > 1:
             self._merge(found[1:], home)

@@ -55,9 +55,10 @@ def trusted(noun: Callable[P, N]) -> Callable[P, N]:
     kind = cast("type[N]", noun)
     nothing = {name: field.get_default() for name, field in kind.model_fields.items()}
     known = set(nothing)  # that all were given is true enough: nobody asks which were
+    new = kind.__new__
 
     def make(*_: P.args, **given: P.kwargs) -> N:
-        made = kind.__new__(kind)
+        made = new(kind)
         _set_values(made, nothing | given)
         _set_known(made, known)
         _set_extra(made, None)

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from schemas.base import Environment, PlatformName
 from schemas.entry import Entry
@@ -60,15 +61,22 @@ class Book:
     sequences: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Changes(Book):
+_NONE: Mapping[Any, Any] = MappingProxyType({})
+
+
+class Changes(NamedTuple):
     """What one step writes into a book: in each of its parts that alone which is new, or other than it was.
 
     Attributes:
         merged: lineage → the one it went into, where two turned out to be the same.
     """
 
-    merged: Mapping[str, str] = field(default_factory=dict)
+    refs: Mapping[Ref, str] = _NONE
+    lineages: Mapping[str, Lineage] = _NONE
+    holdings: Mapping[Holder, Mapping[str, Purchase]] = _NONE
+    entitlements: Mapping[Held, Entitlement] = _NONE
+    sequences: Mapping[tuple[str, str], int] = _NONE
+    merged: Mapping[str, str] = _NONE
 
 
 class Draft:

@@ -168,19 +168,20 @@ class Said(Noun):
     @property
     def whole_lineage(self) -> bool:
         """Tell whether this is about every purchase of the lineage. Money never is: a refund names its purchase."""
-        return self.subject.whole_lineage and self.refund is None
+        return self.refund is None and self.subject.whole_lineage
 
     @property
     def names(self) -> tuple[str, ...]:
         """List every id of the one purchase that this is about. A refund belongs to one purchase: its id names it."""
         subject, refund = self.subject, self.refund
-        own = (f"purchase:{subject.purchase_id}", *subject.aliases) if subject.purchase_id else subject.aliases
-        return (*own, f"refund:{refund.platform_refund_id}") if refund else own
+        own = (f"purchase:{name}", *subject.aliases) if (name := subject.purchase_id) else subject.aliases
+        return (*own, f"refund:{refund.platform_refund_id}") if refund is not None else own
 
     @property
     def refs(self) -> tuple[str, ...]:
         """List every id under which the purchase or lineage that this is about can be found."""
-        return (*self.names, *self.subject.lineage, *self.subject.kin)
+        subject = self.subject
+        return (*self.names, *subject.lineage, *subject.kin)
 
 
 class Entry(Said):
