@@ -15,9 +15,10 @@ def paid_by_platform(own: Iterable[Entry]) -> Mapping[str, int]:
     """
     prices: dict[str, int] = {}
     for entry in own:
-        said = entry.facts
-        if entry.kind is not _TOLD and said.amount is not None and said.currency is not None:
-            prices[said.currency] = max(said.amount, prices.get(said.currency, 0))
+        if entry.kind is not _TOLD:
+            amount, currency = entry.facts.amount, entry.facts.currency
+            if amount is not None and currency is not None:
+                prices[currency] = max(amount, prices.get(currency, 0))
     return prices
 
 

@@ -152,20 +152,24 @@ def _differing(before: Iterable[Purchase], after: Iterable[Purchase]) -> list[Pu
 
 
 def _holder(purchase: Purchase) -> Holder | None:
-    return Holder(purchase.app, purchase.environment, purchase.user_id) if purchase.user_id else None
+    user_id = purchase.user_id
+    return Holder(purchase.app, purchase.environment, user_id) if user_id else None
 
 
 def _holdings(
     holdings: Mapping[Holder, Mapping[str, Purchase]], gone: Iterable[Purchase], come: Iterable[Purchase]
 ) -> dict[Holder, dict[str, Purchase]]:
     """Give each purchase to the one it belongs to now; list what those hold then whom that concerns."""
-    lost = [(holder, purchase) for purchase in gone if (holder := _holder(purchase))]
-    got = [(holder, purchase) for purchase in come if (holder := _holder(purchase))]
-    moved = {holder: dict(holdings.get(holder, {})) for holder in dict.fromkeys([holder for holder, _ in lost + got])}
-    for holder, purchase in lost:
-        moved[holder].pop(purchase.id, None)
-    for holder, purchase in got:
-        moved[holder][purchase.id] = purchase
+    moved: dict[Holder, dict[str, Purchase]] = {}
+    for stays, purchases in ((False, gone), (True, come)):
+        for purchase in purchases:
+            if holder := _holder(purchase):
+                if holder not in moved:
+                    moved[holder] = dict(holdings.get(holder, ()))
+                if stays:
+                    moved[holder][purchase.id] = purchase
+                else:
+                    moved[holder].pop(purchase.id, None)
     return moved
 
 
@@ -286,12 +290,13 @@ def _subject(news: _News) -> str:
 
 
 def _cause(entry: Entry, rule: str | None) -> Cause:
-    from_platform = entry.source.notification is not None
+    source = entry.source
+    from_platform = source.notification is not None
     return _cause_of(
         platform=entry.platform if from_platform else None,
-        notification_id=entry.source.notification_id,
-        notification=entry.source.notification,
-        type=entry.source.type if from_platform else None,
+        notification_id=source.notification_id,
+        notification=source.notification,
+        type=source.type if from_platform else None,
         rule=rule,
     )
 

@@ -162,13 +162,13 @@ def _amount_refunded(followed: Sequence[Followed], paid: PurchaseFacts) -> int:
 
 def _refund(followed: Followed, status: RefundStatus, purchase: Purchase, paid: PurchaseFacts) -> Refund:
     said = followed.facts
-    space = realm(purchase.platform, purchase.environment)
+    app, platform, environment, name = purchase.app, purchase.platform, purchase.environment, said.platform_refund_id
     return _refunded(
-        id=ids.make("re", purchase.app, purchase.platform, space, said.platform_refund_id),
-        app=purchase.app,
-        platform=purchase.platform,
-        environment=purchase.environment,
-        platform_refund_id=said.platform_refund_id,
+        id=ids.make("re", app, platform, realm(platform, environment), name),
+        app=app,
+        platform=platform,
+        environment=environment,
+        platform_refund_id=name,
         charge_id=purchase.id,
         user_id=purchase.user_id,
         amount=said.amount,
