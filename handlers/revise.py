@@ -5,15 +5,12 @@ said only the highest revision counts.
 """
 
 from collections.abc import Iterable, Sequence
-from operator import attrgetter
 from typing import NamedTuple
 
 from handlers import ids
 from schemas.base import PlatformName, trusted
 from schemas.entry import Entry, EntryKind, Said, Source, Subject
 
-_SAID = tuple(Said.model_fields)
-_what_is_said = attrgetter(*_SAID)
 _entry, _source = trusted(Entry), trusted(Source)
 
 
@@ -59,15 +56,17 @@ def _tie(said: Iterable[Said], origin: Origin, revision: int) -> tuple[Entry, ..
     source = _source(notification=origin.notification, notification_id=origin.notification_id, type=origin.type)
     later = (revision,) if revision else ()
     return tuple(
-        _entry(
-            **dict(zip(_SAID, _what_is_said(one), strict=True)),
-            id=ids.make("ent", origin.notification, position, *later),
-            app=origin.app,
-            platform=origin.platform,
-            source=source,
-            revision=revision,
-        )
-        for position, one in enumerate(said)
+        [
+            _entry(
+                **one.__dict__,
+                id=ids.make("ent", origin.notification, position, *later),
+                app=origin.app,
+                platform=origin.platform,
+                source=source,
+                revision=revision,
+            )
+            for position, one in enumerate(said)
+        ]
     )
 
 

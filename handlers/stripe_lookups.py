@@ -53,7 +53,7 @@ def with_answers(
         facts: the answers so far.
         settings: which metadata to read.
     """
-    answers = {lookup: _learn(facts[lookup]) for lookup in asked if lookup in facts}
+    answers = {lookup: _learn(facts[lookup]) for lookup in asked if lookup in facts} if facts else {}
     if not answers:
         return Meaning(said, asked)
     learned = tuple(found for found in answers.values() if found is not None)

@@ -4,10 +4,14 @@ from typing import Any
 
 from config.platforms import Stripe
 from handlers.stripe_words import Told, aliases_of, buyer, milliseconds, say
+from schemas.base import trusted
 from schemas.entry import EntryKind, PurchaseFacts, Said, Subject
 from schemas.meaning import Ignored, Quarantined
 from schemas.platforms.stripe import Charge, CheckoutSession, PaymentIntent, SnapshotEvent
 from schemas.platforms.stripe_invoices import Invoice, InvoicePayment
+
+# Of what `Charge` has proved.
+_subject, _facts = trusted(Subject), trusted(PurchaseFacts)
 
 # https://docs.stripe.com/api/checkout/sessions/object#checkout_session_object-payment_status
 CHECKOUT_PAID = frozenset({"paid", "no_payment_required"})
@@ -128,12 +132,12 @@ def checkout_subject(session: CheckoutSession) -> Subject:
 def charge_subject(charge: Charge) -> Subject:
     """Name a purchase by everything a charge knows of it."""
     aliases = aliases_of(payment_intent=charge.payment_intent, invoice=charge.invoice)
-    return Subject(purchase_id=charge.id, aliases=aliases)
+    return _subject(purchase_id=charge.id, aliases=aliases)
 
 
 def charge_facts(charge: Charge, settings: Stripe) -> PurchaseFacts:
     """Take what a charge says of the purchase into our words."""
-    return PurchaseFacts(
+    return _facts(
         product_id=charge.metadata.get(settings.product_id_metadata),
         amount=charge.amount_paid,
         currency=charge.currency,

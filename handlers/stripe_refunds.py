@@ -74,18 +74,19 @@ def read_credit_note(event: SnapshotEvent, note: CreditNote, _settings: Stripe) 
 
 def _refund_facts(refund: Refund, scope: RefundScope = "unknown") -> RefundFacts:
     """Take a refund's fields into our words. The share is unknown here: the paid amount is the purchase's."""
+    trace = refund.trace
     return _facts(
         platform_refund_id=refund.id,
-        type="reversal" if refund.is_reversal else "refund",
+        type="reversal" if trace.is_reversal else "refund",
         scope=scope,
         amount=refund.amount,
         amount_source="exact",
         currency=refund.currency,
         reason=refund.reason,
         description=refund.description,
-        reference=refund.reference,
-        reference_type=refund.reference_type,
-        reference_status=refund.reference_status,
+        reference=trace.reference,
+        reference_type=trace.reference_type,
+        reference_status=trace.reference_status,
         receipt_number=refund.receipt_number,
         failed_reason=refund.failure_reason,
         created_at_ms=milliseconds(refund.created),

@@ -55,7 +55,7 @@ def say(
 
 def aliases_of(**ids: str | None) -> tuple[str, ...]:
     """Write the ids that are there as `kind:value`."""
-    return tuple(f"{kind}:{value}" for kind, value in ids.items() if value)
+    return tuple([f"{kind}:{value}" for kind, value in ids.items() if value])
 
 
 def buyer(metadata: Mapping[str, str], reference: str | None, customer: str | None, settings: Stripe) -> dict[str, Any]:

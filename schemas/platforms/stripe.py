@@ -10,7 +10,7 @@ The models hold both, and every reader looks at which fields are there: the shap
 other, while version strings gain words. Sources: https://docs.stripe.com/changelog, https://docs.stripe.com/api.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -43,8 +43,10 @@ class _Event(Foreign):
     @property
     def connected_account(self) -> str | None:
         """Name the connected account on which it happened; None: the endpoint's own account, or one it organizes."""
-        platform, _, connected = (self.context or "").rpartition("/")
-        return self.account or (connected if platform else None)
+        if self.account or self.context is None:
+            return self.account
+        platform, _, connected = self.context.rpartition("/")
+        return connected if platform else None
 
 
 class SnapshotEvent(_Event):
@@ -83,6 +85,22 @@ class ThinEvent(_Event):
         return self.created
 
 
+class Trace(NamedTuple):
+    """How money went back, and by what the customer's bank can find it: `destination_details.<type>`.
+
+    Attributes:
+        is_reversal: the payment was taken out of the card's books rather than paid back.
+        reference_type: on cards, which number it is: that of the acquirer (ARN), the trace (STAN), the retrieval.
+            https://support.stripe.com/questions/how-to-trace-a-refund-using-reference-numbers.
+        reference_status: whether the bank has given the reference: `pending`, `available` or `unavailable`.
+    """
+
+    is_reversal: bool = False
+    reference: str | None = None
+    reference_type: str | None = None
+    reference_status: str | None = None
+
+
 class Refund(Foreign):
     """Money on its way back. https://docs.stripe.com/api/refunds/object."""
 
@@ -101,32 +119,19 @@ class Refund(Foreign):
     destination_details: Pairs = Field(default_factory=dict)
 
     @property
-    def is_reversal(self) -> bool:
-        """Tell whether the payment was taken out of the card's books rather than paid back."""
-        kind = self.destination_details.get("type")
-        return (kind, self._destination.get("type")) == ("card", "reversal")
-
-    @property
-    def reference(self) -> str | None:
-        """Find what the customer's bank can trace the money by: `destination_details.<type>.reference`."""
-        return words(self._destination.get("reference"))
-
-    @property
-    def reference_type(self) -> str | None:
-        """Tell which number the reference is, on cards: that of the acquirer (ARN), the trace (STAN), the retrieval.
-
-        Source: https://support.stripe.com/questions/how-to-trace-a-refund-using-reference-numbers.
-        """
-        return words(self._destination.get("reference_type"))
-
-    @property
-    def reference_status(self) -> str | None:
-        """Tell whether the bank has given the reference: `pending`, `available` or `unavailable`."""
-        return words(self._destination.get("reference_status"))
-
-    @property
-    def _destination(self) -> dict[str, Any]:
-        return pairs(self.destination_details.get(str(self.destination_details.get("type"))))
+    def trace(self) -> Trace:
+        """Tell how it went back; nothing, where nobody says."""
+        details = self.destination_details
+        if not details:
+            return Trace()
+        kind = details.get("type")
+        found = pairs(details.get(str(kind)))
+        return Trace(
+            is_reversal=(kind, found.get("type")) == ("card", "reversal"),
+            reference=words(found.get("reference")),
+            reference_type=words(found.get("reference_type")),
+            reference_status=words(found.get("reference_status")),
+        )
 
 
 class Charge(Foreign):
