@@ -43,14 +43,18 @@ class Answer:
         self._reply = reply
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        with _translation(self._connection):
+        try:
             rows = self._line.rows(self._line.read(self._reply))
+        except psycopg.Error as error:
+            raise _translated(self._connection, error) from error
         yield from rows
 
     def count(self) -> int:
         """Tell how many rows were written."""
-        with _translation(self._connection):
+        try:
             return self._line.read(self._reply).command_tuples or 0
+        except psycopg.Error as error:
+            raise _translated(self._connection, error) from error
 
 
 @contextmanager
@@ -61,9 +65,12 @@ def opened(connection: Connection) -> Iterator[None]:
     both is waited at the end, once.
     """
     driver: Any = connection.connection.driver_connection
-    with _translation(connection), _opened(connection, driver) as line:
-        yield
-        line.commit()
+    try:
+        with _opened(connection, driver) as line:
+            yield
+            line.commit()
+    except psycopg.Error as error:
+        raise _translated(connection, error) from error
 
 
 @contextmanager
@@ -111,26 +118,24 @@ def send(connection: Connection, text: str, values: Sequence[Any]) -> Answer:
         for hear in hearing:  # as SQLAlchemy tells of statements of its own
             hear(connection, cursor, text, values, None, False)  # noqa: FBT003 - the hook's own signature
     line = _OPEN[driver]
-    with _translation(connection):
-        return Answer(connection, line, line.send(text, values))
-
-
-@contextmanager
-def _translation(connection: Connection) -> Iterator[None]:
-    """Raise what the driver raises as SQLAlchemy does, so that it means the same; a connection that died is dropped."""
     try:
-        yield
+        return Answer(connection, line, line.send(text, values))
     except psycopg.Error as error:
-        driver: Any = None if connection.invalidated else connection.connection.driver_connection
-        dead = driver is None or driver.closed
-        if driver is not None and dead:
-            connection.invalidate(error)
-        raise DBAPIError.instance(
-            None,
-            None,
-            error,
-            psycopg.Error,
-            hide_parameters=True,
-            connection_invalidated=bool(dead),
-            dialect=connection.dialect,
-        ) from error
+        raise _translated(connection, error) from error
+
+
+def _translated(connection: Connection, error: psycopg.Error) -> BaseException:
+    """Say what the driver says as SQLAlchemy does, so that it means the same; a connection that died is dropped."""
+    driver: Any = None if connection.invalidated else connection.connection.driver_connection
+    dead = driver is None or driver.closed
+    if driver is not None and dead:
+        connection.invalidate(error)
+    return DBAPIError.instance(
+        None,
+        None,
+        error,
+        psycopg.Error,
+        hide_parameters=True,
+        connection_invalidated=bool(dead),
+        dialect=connection.dialect,
+    )
