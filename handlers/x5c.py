@@ -67,6 +67,21 @@ class Chain:
     valid_until_seconds: int
 
 
+class _This:
+    """One certificate, known by being that one: to hash or compare what it says, which `x509` does, is to read it."""
+
+    __slots__ = ("certificate",)
+
+    def __init__(self, certificate: x509.Certificate) -> None:
+        self.certificate = certificate
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _This) and self.certificate is other.certificate
+
+    def __hash__(self) -> int:
+        return id(self.certificate)
+
+
 def prove(x5c: Any, *, roots: Roots, at_seconds: int) -> EllipticCurvePublicKey:
     """Return the leaf's key, or raise because this chain does not end at one of `roots`.
 
@@ -83,7 +98,7 @@ def prove(x5c: Any, *, roots: Roots, at_seconds: int) -> EllipticCurvePublicKey:
         raise Malformed("x5c_missing")
     if len(x5c) != 3:
         raise Unauthentic("x5c_length")
-    chain = _prove(x5c[0], x5c[1], _vouching(x5c[2], roots))
+    chain = _prove(x5c[0], x5c[1], _This(_vouching(x5c[2], roots)))
     # OpenSSL before 4.0 calls a certificate expired in the very second of notAfter, RFC 5280 does not: we do.
     if not chain.valid_from_seconds <= at_seconds < chain.valid_until_seconds:
         raise Unauthentic("certificate_not_valid_then")
@@ -91,14 +106,14 @@ def prove(x5c: Any, *, roots: Roots, at_seconds: int) -> EllipticCurvePublicKey:
 
 
 @lru_cache(maxsize=_CHAINS_KEPT)
-def _prove(leaf_text: str, intermediate_text: str, root: x509.Certificate) -> Chain:
+def _prove(leaf_text: str, intermediate_text: str, trusted: _This) -> Chain:
     """Prove everything that does not depend on the time. Failures are raised, and so never remembered.
 
     One text only stands for a certificate, so texts are as good a key as bytes, and none is decoded twice. The text
     of the third certificate is not part of the key: nothing signs it, so a stranger can write it in a million ways
     behind Apple's own two, and each would be remembered.
     """
-    ders = _der(leaf_text), _der(intermediate_text)
+    ders, root = (_der(leaf_text), _der(intermediate_text)), trusted.certificate
     try:
         leaf, intermediate = map(x509.load_der_x509_certificate, ders)
         _check_root(root)
@@ -113,7 +128,7 @@ def _prove(leaf_text: str, intermediate_text: str, root: x509.Certificate) -> Ch
 def _vouching(text: str, roots: Roots) -> x509.Certificate:
     """Find the trusted root that the third certificate stands for. Mostly it is that root, letter by letter."""
     for root in roots:
-        if text == _text(root):
+        if text == _text(_This(root)):
             return root
     der = _der(text)
     try:
@@ -123,9 +138,9 @@ def _vouching(text: str, roots: Roots) -> x509.Certificate:
 
 
 @lru_cache(maxsize=_CHAINS_KEPT)
-def _text(root: x509.Certificate) -> str:
+def _text(root: _This) -> str:
     """Write a trusted root as an `x5c` does."""
-    return base64.b64encode(root.public_bytes(Encoding.DER)).decode("ascii")
+    return base64.b64encode(root.certificate.public_bytes(Encoding.DER)).decode("ascii")
 
 
 def _der(text: str) -> bytes:
