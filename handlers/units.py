@@ -17,7 +17,7 @@ def worth(paid: PurchaseFacts, product: Product | None) -> int | None:
 
 
 def clawed_back(
-    total: int | None, followed: Sequence[Followed], paid: PurchaseFacts, cause: Cause | None, policy: Policy
+    total: int, followed: Sequence[Followed], paid: PurchaseFacts, cause: Cause | None, policy: Policy
 ) -> int:
     """Tell how many units went back: all of a purchase that money revoked, else those of the pieces refunded.
 
@@ -25,13 +25,13 @@ def clawed_back(
     purchase is what the rule `partial_refund` says. Where no money moved, none of what it bought goes back.
 
     Args:
-        total: what `worth` finds.
+        total: what `worth` finds, if it finds any.
         followed: the refunds of the purchase.
         paid: what is known of it.
         cause: what decided on access to it.
         policy: the app's rules.
     """
-    if not total or policy.consumable_refund == "tell":
+    if policy.consumable_refund == "tell":
         return 0
     if cause is not None and cause.effect == "revoke" and cause.takes_money:
         return total
