@@ -116,6 +116,16 @@ def test_a_chain_is_proved_once():
     assert before.misses == x5c._prove.cache_info().misses
 
 
+def test_a_root_that_was_read_twice_vouches_twice():
+    """A trusted root is remembered by being that one, and its twin, read from another file, is as good."""
+    made = chains.make()
+    twins = tuple(x509.load_der_x509_certificate(root.public_bytes(Encoding.DER)) for root in made.roots)
+
+    keys = [x5c.prove(made.x5c, roots=roots, at_seconds=SIGNED_AT) for roots in (made.roots, twins)]
+
+    assert keys[0].public_numbers() == keys[1].public_numbers()
+
+
 def test_failure_is_never_remembered():
     """Forgers cannot fill the memory, and it is bounded in any case."""
     before = x5c._prove.cache_info().currsize
