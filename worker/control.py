@@ -13,6 +13,9 @@ import time
 from typing import Any
 
 PARENT_GONE_GRACE_SECONDS = 30.0
+HEAR_SECONDS_MAX = 1.0
+"""How long a main thread may wait at a stretch. A signal that comes just before it waits does not end the wait, and its
+handler runs after it: https://docs.python.org/3/library/signal.html#execution-of-python-signal-handlers."""
 GO = b"go"
 """What a supervisor says to a child that was started ahead and waits."""
 

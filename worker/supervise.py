@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from worker.control import HEAR_SECONDS_MAX
 from worker.launch import Started, kill_session
 
 log = structlog.get_logger()
@@ -146,9 +147,9 @@ class Supervisor:
                     self._restart_due()
 
     def _next_event(self) -> _Stop | _Ready | _Exited | None:
-        due = [life.restart_at for life in self._lives.values() if life.restart_at is not None]
+        due = [life.restart_at - time.monotonic() for life in self._lives.values() if life.restart_at is not None]
         try:
-            return self._events.get(timeout=max(0.0, min(due) - time.monotonic()) if due else None)
+            return self._events.get(timeout=max(0.0, min([HEAR_SECONDS_MAX, *due])))
         except queue.Empty:
             return None
 

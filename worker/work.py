@@ -20,7 +20,7 @@ from worker import bootstrap, garbage
 from worker.actors import declare
 from worker.broker import make_broker
 from worker.collector import open_traces
-from worker.control import Control
+from worker.control import HEAR_SECONDS_MAX, Control
 from worker.gather import Gather
 from worker.rounds import Rounds
 from worker.runtime import Runtime
@@ -62,7 +62,8 @@ def work(settings: Settings, control: Control, *, share_port: bool = False) -> N
         control.stop_with_parent()
         control.ready(**address)
         log.info("work.started", threads=settings.work.threads, **address)
-        stop.wait()
+        while not stop.wait(HEAR_SECONDS_MAX):
+            pass
         log.info("work.stopping")
         worker.stop(timeout=int(STOP_GRACE_SECONDS * 1000))
         sweeper.join(STOP_GRACE_SECONDS)

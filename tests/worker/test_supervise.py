@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.processes import ROOT
 from worker.control import Control
 from worker.launch import Started, launch
 from worker.supervise import Supervisor
@@ -156,6 +158,21 @@ def test_who_does_not_listen_is_killed(diary):
     stage.finish()
 
     assert not alive(stage.pids["deaf"])
+
+
+def test_a_request_that_ends_no_wait_is_heard(diary):
+    """A signal that does not end the wait is heard all the same: `run`, stopped just as it was ready, once ran on."""
+    program = (
+        "import signal, sys, threading\nfrom pathlib import Path\n"
+        "from tests.worker.test_supervise import GOOD, Actor\nfrom worker.supervise import Supervisor\n"
+        # Another thread takes it while the main one waits, which so does not notice.
+        "def beside(): signal.pthread_kill(threading.get_ident(), signal.SIGTERM)\n"
+        "def later(_): threading.Timer(0.3, beside).start()\n"
+        "sys.exit(Supervisor([Actor('work', GOOD, Path(sys.argv[1]))], later).run())"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(diary)], cwd=ROOT, timeout=30, check=False)
+
+    assert 0 == done.returncode
 
 
 def test_second_request_waits_for_nobody(diary):
