@@ -19,6 +19,7 @@ from tests.e2e.running import Installation, Service, client, install, till, unti
 from tests.worker.backend import Backend, Told, ok
 from worker.demo.trust import APP
 from worker.simulator.sale import Sale
+from worker.store import inbox
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="module")]
 
@@ -102,6 +103,8 @@ async def _live(installation: Installation, story: Story, backend: Backend) -> S
         await service.post("apple", replace(forged, headers={**forged.headers, "traceparent": POSTED}))
         with installation.broker() as broker:
             broker.flushall()
+        # A worker that is up sooner would find them in two sweeps, as they came one after the other.
+        assert await until(lambda: _overdue(installation) == {story.asked, *story.swept})
         async with installation.up("work"):
             for id_ in (story.asked, *story.swept):
                 await service.finished(id_)
@@ -111,6 +114,14 @@ async def _live(installation: Installation, story: Story, backend: Backend) -> S
     for one in backend.told:
         story.told.setdefault(one.id, []).append(one)
     return story
+
+
+def _overdue(installation: Installation) -> set[str]:
+    store = installation.store()
+    with store.look() as connection:
+        found = inbox.overdue(connection, now_ms=int(time.time() * 1000), limit=100)
+    store.close()
+    return set(found)
 
 
 def _arrived(installation: Installation) -> list[str]:
