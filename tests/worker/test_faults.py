@@ -47,7 +47,10 @@ async def test_one_dead_subscriber_takes_nothing_from_the_others(tmp_path):
         async with resetting() as reset_url:
             urls = [hanging.url, broken.url, reset_url, healthy.url]
             hangs, breaks, resets, works = subscribe_by_api(
-                runtime.store, *(subscriber(url, allow_private=True) for url in urls), now=runtime.clock()
+                runtime.store,
+                # Nobody's patience ends while the others are told, however slow the machine.
+                *(subscriber(url, allow_private=True, timeout_seconds=60.0) for url in urls),
+                now=runtime.clock(),
             )
             await deliverer.deliver(announce(runtime.store, told, now=runtime.clock()))
             await asyncio.wait_for(healthy.has_been_told(len(told)), 60)
