@@ -180,9 +180,10 @@ class _WakingScript:
     consumer that took all there was asks to be woken and for what there is then: the server answers both at once.
     """
 
-    def __init__(self, script: Script, namespace: str) -> None:
+    def __init__(self, script: Script, pool: redis.ConnectionPool, namespace: str) -> None:
         text = cast("bytes", script.script)  # encoded by its client, whatever it was
         self._script = script.registered_client.register_script(WAKE.encode() + text)
+        self._put = _KeptConnection(self._script, pool)
         self._namespace = namespace
         self._emptied: set[str] = set()
 
@@ -190,8 +191,8 @@ class _WakingScript:
         command, _, queue_name = args[:3]
         if queue_name == q_name(queue_name):  # delayed messages have their own times
             if command == "enqueue":
-                keys = [*keys, wake_key(self._namespace, queue_name)]
-            elif command == "fetch":
+                return self._put(args=args, keys=[*keys, wake_key(self._namespace, queue_name)])
+            if command == "fetch":
                 return self._fetch(queue_name, args, keys)
         return self._script(args=args, keys=keys)
 
@@ -215,6 +216,44 @@ class _WakingScript:
         return self._script(args=args, keys=keys) if isinstance(fetched, NoScriptError) else _raised(fetched)
 
 
+class _KeptConnection:
+    """Run a script over a connection that is kept from one time to the next.
+
+    To take one from the pool, to look whether it still lives and to give it back took as long as the command itself.
+    One that died in between costs the second try that every command has (`connect`). Who finds it in use takes one of
+    the pool, as ever: nobody waits for an answer to somebody else.
+    """
+
+    def __init__(self, script: Script, pool: redis.ConnectionPool) -> None:
+        self._script = script
+        self._pool = pool
+        self._turn = threading.Lock()
+        self._client: redis.Redis | None = None
+
+    def __call__(self, *, args: Sequence[Any], keys: Sequence[Any]) -> Any:
+        if not self._turn.acquire(blocking=False):
+            return self._script(args=args, keys=keys)
+        try:
+            return self._script(args=args, keys=keys, client=self._kept())
+        except BaseException:
+            self._drop()
+            raise
+        finally:
+            self._turn.release()
+
+    def _kept(self) -> redis.Redis:
+        if self._client is None:
+            self._client = redis.Redis(connection_pool=self._pool, single_connection_client=True)
+        return self._client
+
+    def _drop(self) -> None:
+        """Give it back to the pool, closed: whoever was interrupted left an answer in it that is nobody else's."""
+        if self._client is not None and (connection := self._client.connection):
+            connection.disconnect()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
+            self._client.close()
+        self._client = None
+
+
 def _raised(answer: Any) -> Any:
     """Raise an answer of a pipeline that is an error."""
     if isinstance(answer, Exception):
@@ -232,7 +271,7 @@ class _WakingBroker(RedisBroker):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)  # type: ignore[no-untyped-call]  # Dramatiq leaves it untyped
-        self.scripts["dispatch"] = _WakingScript(self.scripts["dispatch"], self.namespace)
+        self.scripts["dispatch"] = _WakingScript(self.scripts["dispatch"], self.client.connection_pool, self.namespace)
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
         if queue_name != q_name(queue_name):

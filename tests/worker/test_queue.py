@@ -3,6 +3,7 @@
 import json
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from config.settings import Broker, Settings
-from tests.services import on_valkey, valkey
+from tests.services import on_valkey, require_valkey, valkey
 from worker.broker import DELIVERIES, NOTIFICATIONS, make_broker
 from worker.queue import IDS_PER_MESSAGE_MAX, BrokerQueue
 from worker.runtime import QueueUnavailable
+from worker.valkey import EmbeddedValkey
 
 __all__ = ["on_valkey", "valkey"]
 
@@ -69,6 +71,48 @@ def test_every_id_is_put_once_and_in_order(hints, count):
     portions = [message["args"][0] for message in waiting(hints, NOTIFICATIONS)]
     assert ids == [one for portion in portions for one in portion]
     assert all(0 < len(portion) <= IDS_PER_MESSAGE_MAX for portion in portions)
+
+
+def test_hints_at_the_same_time_are_all_put(hints):
+    """However many threads hint at once, each hint is there once and whole."""
+    ids = [f"ntf_{number}" for number in range(400)]
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda one: hints.put_notifications([one]), ids))
+
+    assert sorted(ids) == sorted(message["args"][0][0] for message in waiting(hints, NOTIFICATIONS))
+
+
+def test_hint_outlives_its_connection(hints):
+    """A server that closed every connection, or knows no script any more, costs no hint."""
+    hints.put_notifications(["ntf_1"])
+    hints.broker.client.client_kill_filter(_type="normal", skipme=True)
+    hints.put_notifications(["ntf_2"])
+    hints.broker.client.script_flush()
+    hints.broker.client.client_kill_filter(_type="normal", skipme=True)
+
+    hints.put_notifications(["ntf_3"])
+
+    assert [["ntf_1"], ["ntf_2"], ["ntf_3"]] == [message["args"][0] for message in waiting(hints, NOTIFICATIONS)]
+
+
+def test_broker_that_comes_back_is_hinted_at_again(tmp_path):
+    """While the broker is away each hint is refused; the first one after its return is there."""
+    server = EmbeddedValkey(tmp_path, require_valkey())
+    server.start()
+    queue = BrokerQueue(make_broker(Settings(broker=Broker(url=server.url))))
+    queue.put_notifications(["ntf_1"])
+    server.stop()
+    for _ in range(2):
+        with pytest.raises(QueueUnavailable):
+            queue.put_notifications(["ntf_lost"])
+    server.start()
+
+    queue.put_notifications(["ntf_2"])
+
+    assert [["ntf_1"], ["ntf_2"]] == [message["args"][0] for message in waiting(queue, NOTIFICATIONS)]
+    queue.close()
+    server.stop()
 
 
 def test_absent_broker_is_no_mistake(tmp_path):
