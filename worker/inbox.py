@@ -80,6 +80,7 @@ class Inbox:
         self._bodies = bodies
         self._retry_after_ms = int(retry_after_seconds * 1000)
         self._waiting: deque[tuple[Arrival, asyncio.Future[Accepted]]] = deque()
+        self._kept = store.keep(lambda: bool(self._waiting))
         self._flushing: asyncio.Task[None] | None = None
         self.flow = Flow()
 
@@ -134,7 +135,7 @@ class Inbox:
 
     def _store_and_hint(self, arrivals: Sequence[Arrival]) -> list[Accepted]:
         rows = {arrival.id: arrival for arrival in arrivals}
-        with self._store.write_once() as connection:
+        with self._store.write_in_a_row(self._kept) as connection:
             new = set(inbox.insert_absent(connection, [self._row(arrival) for arrival in rows.values()]))
         self._hint([*new, *self._forgotten(rows.keys() - new)])
         answers = []

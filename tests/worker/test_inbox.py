@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import QueuePool, event, update
 from sqlalchemy.exc import OperationalError
 
 from tests.worker.desk import Desk, Statements, arrival, desk
@@ -47,6 +47,18 @@ async def test_what_arrives_together_is_committed_together(at: Desk, inbox: Inbo
     assert 2 * BATCH_MAX == len(ids_of(at))
     assert statements.commits <= 3
     assert {each.id for each in arrivals} == set(at.queue.notifications)
+
+
+async def test_an_inbox_at_rest_holds_no_connection(at: Desk, inbox: Inbox):
+    """What is kept while one commit follows the other is everybody's again when all have their answer."""
+    out: list[int] = []
+    pool = at.store.engine.pool
+    assert isinstance(pool, QueuePool)
+    event.listen(at.store.engine, "checkout", lambda *_: out.append(pool.checkedout()))
+    await asyncio.gather(*map(inbox.accept, map(arrival, range(2 * BATCH_MAX))))
+
+    assert 0 == pool.checkedout()
+    assert {1} == set(out)
 
 
 async def test_an_idle_inbox_commits_at_once(at: Desk, inbox: Inbox):

@@ -16,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from config.settings import Store as Choices
 from worker.store import postgresql, sqlite
+from worker.store.kept import Kept
 from worker.store.tables import REVISION
 
 T = TypeVar("T")
@@ -86,6 +87,21 @@ class Store:
         with self._transaction(self._ours.ONCE) as connection:
             yield connection
 
+    @contextmanager
+    def write_in_a_row(self, kept: Kept) -> Iterator[Connection]:
+        """Do as `write_once` does, over the connection that was kept the last time.
+
+        Raises:
+            Contended: another transaction was in the way.
+            StoreUnavailable: the database is away, locked for too long, or full.
+        """
+        with self._told(), kept as connection, connection.begin(), self._ours.without_waiting(connection):
+            yield connection
+
+    def keep(self, more: Callable[[], bool]) -> Kept:
+        """Make what `write_in_a_row` keeps a connection in, as long as there is more to write."""
+        return Kept(self._take, self._ours.may_be_dead, more)
+
     def change(self, work: Callable[[Connection], T]) -> T:
         """Do work in a transaction that may write, and do it again where somebody else came in between.
 
@@ -135,11 +151,24 @@ class Store:
 
     @contextmanager
     def _transaction(self, options: Mapping[str, Any]) -> Iterator[Connection]:
+        with self._told(), self.engine.connect() as plain:
+            connection = plain.execution_options(**options)
+            with connection.begin(), self._ours.without_waiting(connection):
+                yield connection
+
+    def _take(self) -> Connection:
+        plain = self.engine.connect()
         try:
-            with self.engine.connect() as plain:
-                connection = plain.execution_options(**options)
-                with connection.begin(), self._ours.without_waiting(connection):
-                    yield connection
+            return plain.execution_options(**self._ours.ONCE)
+        except BaseException:
+            plain.close()
+            raise
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Say of an error in here what it means for whoever asked."""
+        try:
+            yield
         except NoConnectionFree as error:
             raise StoreUnavailable("no_connection_free") from error
         except DBAPIError as error:

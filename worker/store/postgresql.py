@@ -110,6 +110,11 @@ def without_waiting(connection: Connection) -> AbstractContextManager[None]:
     return pipeline.opened(connection)
 
 
+def may_be_dead(connection: Connection, rested_seconds: float) -> bool:
+    """Tell whether a connection may have died since it was used, without asking anybody."""
+    return rested_seconds >= REST_SECONDS or _has_news(connection.connection.driver_connection)
+
+
 def is_contention(error: DBAPIError) -> bool:
     """Tell whether another transaction was in the way."""
     return _code(error) in CONTENTION

@@ -68,6 +68,11 @@ def without_waiting(_connection: Connection) -> AbstractContextManager[None]:
     return nullcontext()
 
 
+def may_be_dead(_connection: Connection, _rested_seconds: float) -> bool:
+    """Tell whether a connection may have died since it was used: never, it is a file."""
+    return False
+
+
 def is_contention(_error: DBAPIError) -> bool:
     """Tell whether another transaction was in the way: never, writers queue at their start."""
     return False
