@@ -219,7 +219,7 @@ class _WakingScript:
 class _KeptConnection:
     """Run a script over a connection that is kept from one time to the next.
 
-    To take one from the pool, to look whether it still lives and to give it back took as long as the command itself.
+    To take one from the pool, to look whether it still lives and to give it back was a fifth of what a hint takes.
     One that died in between costs the second try that every command has (`connect`). Who finds it in use takes one of
     the pool, as ever: nobody waits for an answer to somebody else.
     """
