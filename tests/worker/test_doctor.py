@@ -105,7 +105,8 @@ def test_bodies_are_held_against_the_keys(look, tmp_path):
     look()
     store = Store(settle(load(tmp_path / "clawback.toml", {}), tmp_path).store.url)
     with store.write() as connection:
-        inbox.insert_absent(connection, [a_row(1, keys[0]), a_row(2, keys[1]), a_row(3, keys[1]), a_row(4)])
+        said = ((1, keys[0]), (2, keys[1]), (3, keys[1]), (4,))
+        inbox.insert_absent(connection, [a_row(store, number, *by) for number, *by in said])
     store.close()
 
     closed, stale, *_ = of(look(f"{text}{[keys[0], keys[2]]}"), "seals")
@@ -121,7 +122,7 @@ def test_what_lies_open_for_want_of_a_key_is_a_warning(look, tmp_path):
     look()
     store = Store(settle(load(tmp_path / "clawback.toml", {}), tmp_path).store.url)
     with store.write() as connection:
-        inbox.insert_absent(connection, [a_row(1), a_row(2)])
+        inbox.insert_absent(connection, [a_row(store, 1), a_row(store, 2)])
     store.close()
 
     (found,) = of(look(), "seals")
@@ -130,9 +131,9 @@ def test_what_lies_open_for_want_of_a_key_is_a_warning(look, tmp_path):
     assert "store.encryption_keys" in found.advice
 
 
-def a_row(number: int, *keys: str) -> dict[str, Any]:
+def a_row(store: Store, number: int, *keys: str) -> dict[str, Any]:
     """Make a row of the inbox as the door would, with these keys."""
-    return Inbox(cast("Any", None), cast("Any", None), bodies=Bodies(keys))._row(arrival(number))
+    return Inbox(store, cast("Any", None), bodies=Bodies(keys))._row(arrival(number))
 
 
 def test_the_example_s_key_is_nobody_s(look):
