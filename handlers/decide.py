@@ -58,7 +58,7 @@ def rebuild(book: Book, key: str, *, app: App, now_ms: int) -> Decision:
 
 def _conclude(placed: Placed, cause: Entry, *, app: App, now_ms: int) -> Decision:
     """Fold what gained something, compare with what was before, and tell of the difference."""
-    book, gained, merged = placed.before, placed.changes.lineages, placed.changes.merged
+    book, gained, merged = placed.before, placed.changes.lineages, placed.merged
     if not gained:
         return Decision(book)
     joined = [gone for gone, home in merged.items() if home in gained] if merged else ()

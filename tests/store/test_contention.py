@@ -360,7 +360,7 @@ def test_two_that_take_in_the_same_in_another_order(at: Desk, others: ThreadPool
     first, middle, last = sorted(rows)
 
     def take_in(ids: tuple[str, ...]) -> set[str]:
-        with at.store.write_once() as connection:
+        with at.store.write_in_a_row(at.store.keep(lambda: False)) as connection:
             return set(inbox.insert_absent(connection, [rows[each] for each in ids]))
 
     with at.store.write() as holder:

@@ -89,10 +89,10 @@ def test_a_transaction_is_whole_or_nothing(store: Store):
 
 def test_a_single_statement_is_whole_or_nothing(store: Store):
     """What is written by itself is committed when its connection is back, and all of it or none."""
-    with store.write_once() as connection:
+    with store.write_in_a_row(store.keep(lambda: False)) as connection:
         connection.execute(insert(locks), ROW)
     twice = text("INSERT INTO locks (name, holder, until_ms) VALUES ('new', 'b', 1), ('sweeper', 'b', 1)")
-    with pytest.raises(exc.IntegrityError), store.write_once() as connection:
+    with pytest.raises(exc.IntegrityError), store.write_in_a_row(store.keep(lambda: False)) as connection:
         connection.execute(twice)
 
     assert ["sweeper"] == names(store)
@@ -100,7 +100,7 @@ def test_a_single_statement_is_whole_or_nothing(store: Store):
 
 def test_after_a_single_statement_a_transaction_is_one_again(store: Store):
     """A connection that was lent for one statement is rolled back as ever when it is lent for many."""
-    with store.write_once() as connection:
+    with store.write_in_a_row(store.keep(lambda: False)) as connection:
         connection.execute(text("DELETE FROM locks"))
     with pytest.raises(ZeroDivisionError):
         add(store, divisor=0)

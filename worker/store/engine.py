@@ -75,21 +75,13 @@ class Store:
             yield connection
 
     @contextmanager
-    def write_once(self) -> Iterator[Connection]:
+    def write_in_a_row(self, kept: Kept) -> Iterator[Connection]:
         """Open a connection for one statement that may write, and that is committed with all it did, or not at all.
 
         PostgreSQL makes a transaction of a statement by itself: what `write` asks it three times is asked once.
 
-        Raises:
-            Contended: another transaction was in the way.
-            StoreUnavailable: the database is away, locked for too long, or full.
-        """
-        with self._transaction(self._ours.ONCE) as connection:
-            yield connection
-
-    @contextmanager
-    def write_in_a_row(self, kept: Kept) -> Iterator[Connection]:
-        """Do as `write_once` does, over the connection that was kept the last time.
+        Args:
+            kept: where the connection is taken from, and stays while more follows.
 
         Raises:
             Contended: another transaction was in the way.
