@@ -10,7 +10,7 @@ import secrets
 import socket
 from functools import lru_cache
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, or_
+from sqlalchemy import BigInteger, ColumnElement, Connection, Executable, Text, bindparam, cast, func, or_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from worker.store.tables import locks
@@ -31,9 +31,16 @@ def acquire(connection: Connection, name: str, *, holder: str, lease_ms: int) ->
         holder: who asks.
         lease_ms: how long others wait for its holder, the same for everybody who asks for it.
     """
-    now = _now_ms(connection)
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(locks).values(name=name, holder=holder, until_ms=now + lease_ms)
+    said = {"name": name, "holder": holder, "lease_ms": lease_ms}
+    return connection.execute(_taking(connection.dialect.name), said).first() is not None
+
+
+@lru_cache(maxsize=2)
+def _taking(dialect: str) -> Executable:
+    """Write the statement once: it is made of circles, which a worker would leave to Python's collector each second."""
+    now, lease_ms, holder = _now_ms(dialect), bindparam("lease_ms", type_=BigInteger), bindparam("holder", type_=Text)
+    statement = (postgresql if dialect == "postgresql" else sqlite).insert(locks)
+    statement = statement.values(name=bindparam("name"), holder=holder, until_ms=now + lease_ms)
     # An end that no lease could have reached was written before the database's clock was set back.
     over = or_(locks.c.until_ms <= now, locks.c.until_ms > now + lease_ms)
     statement = statement.on_conflict_do_update(
@@ -41,14 +48,15 @@ def acquire(connection: Connection, name: str, *, holder: str, lease_ms: int) ->
         set_={"holder": statement.excluded.holder, "until_ms": statement.excluded.until_ms},
         where=or_(locks.c.holder == holder, over),
     )
-    return connection.execute(statement.returning(locks.c.name)).first() is not None
+    taking: Executable = statement.returning(locks.c.name)
+    return taking
 
 
-def _now_ms(connection: Connection) -> ColumnElement[int]:
+def _now_ms(dialect: str) -> ColumnElement[int]:
     """Write Unix milliseconds as the database knows them: not those of the transaction's beginning, which may be old.
 
     Julian day 2440587.5 is 1970-01-01 (https://www.sqlite.org/lang_datefunc.html).
     """
-    if connection.dialect.name == "postgresql":
+    if dialect == "postgresql":
         return cast(func.extract("epoch", func.clock_timestamp()) * 1000, BigInteger)
     return cast((func.julianday("now") - 2440587.5) * 86_400_000, BigInteger)
