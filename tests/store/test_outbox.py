@@ -3,6 +3,7 @@
 Real: SQLite and PostgreSQL, migrated. No double.
 """
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -441,3 +442,21 @@ def test_a_customer_is_told_in_order(empty, verdicts, customers):
                 settle(store, claimed, verdict, now_ms)
         with store.write() as connection:
             connection.execute(update(subscribers).values(state="enabled", reason=None))
+
+
+def test_to_claim_and_to_record_leaves_no_circles(store: Store):
+    """Nothing of a delivery is kept until Python looks for garbage, whether it comes through or fails."""
+    subscribe(store, subscriber())
+    found = []
+    for number, verdict in enumerate((DELIVERED, FAILED) * 3):
+        ids = announce(store, [event(1, user=f"user-{number}")])
+        gc.collect()
+        gc.disable()
+        try:
+            for claimed in claim(store, ids):
+                settle(store, claimed, verdict)
+            del claimed
+            found.append(gc.collect())
+        finally:
+            gc.enable()
+    assert [0, 0] == found[-2:]

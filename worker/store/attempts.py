@@ -12,7 +12,19 @@ from worker.store.outbox import Claim, first_in_line
 from worker.store.standing import Outcome
 from worker.store.tables import PENDING, attempts, customers, deliveries
 
-_Rows = Sequence[Mapping[str, Any]]
+_d, _c = deliveries.c, customers.c
+_held = (
+    select(_d.id, _d.claimed_until_ms)
+    .where(_d.id.in_(bindparam("ids", expanding=True)), _d.status == "pending")
+    .order_by(_d.id)
+    .with_for_update()
+)
+_customers = (
+    select(_c.user_id)
+    .where(tuple_(_c.app, _c.user_id).in_(bindparam("waiting", expanding=True)))
+    .order_by(_c.app, _c.user_id)
+    .with_for_update(read=True)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +98,7 @@ def _decisive(connection: Connection, ended: Sequence[Attempt]) -> Sequence[Atte
     failed = {attempt.claim.id: attempt.claim.claimed_until_ms for attempt in ended if _has_failed(attempt)}
     if not failed:
         return ended
-    c = deliveries.c
-    held = select(c.id, c.claimed_until_ms).where(c.id.in_(failed), c.status == "pending").order_by(c.id)
-    ours = {tuple(row) for row in connection.execute(held.with_for_update())} & set(failed.items())
+    ours = {tuple(row) for row in connection.execute(_held, {"ids": list(failed)})} & set(failed.items())
     lapsed = failed.keys() - {id_ for id_, _ in ours}
     return [attempt for attempt in ended if not _has_failed(attempt) or attempt.claim.id not in lapsed]
 
@@ -99,11 +109,9 @@ def _has_failed(attempt: Attempt) -> bool:
 
 def _hold_customers(connection: Connection, ended: Sequence[Attempt]) -> None:
     """Let nobody tell these customers more before this is committed, else neither side would see what may begin now."""
-    c = customers.c
     waiting = sorted({(a.claim.app, a.claim.user_id) for a in ended if a.claim.customer and a.claim.user_id})
     if waiting:
-        those = select(c.user_id).where(tuple_(c.app, c.user_id).in_(waiting)).order_by(c.app, c.user_id)
-        connection.execute(those.with_for_update(read=True))
+        connection.execute(_customers, {"waiting": waiting})
 
 
 def _row(attempt: Attempt) -> dict[str, Any]:
@@ -118,17 +126,21 @@ def _row(attempt: Attempt) -> dict[str, Any]:
 
 
 def _close(connection: Connection, ended: Sequence[Attempt], now_ms: int) -> None:
-    over = {"finished_at_ms": now_ms}
-    delivered = [{"one": attempt.claim.id} for attempt in _with(ended, "delivered")]
-    _advance(connection, delivered, {"status": "delivered", **over})
-    dead = [{"one": attempt.claim.id} for attempt in _with(ended, "dead")]
-    _advance(connection, dead, {"status": "failed", **over})
+    became = {"delivered": "delivered", "dead": "failed"}
+    over = [
+        {"one": attempt.claim.id, "became": status, "now_ms": now_ms}
+        for outcome, status in became.items()
+        for attempt in _with(ended, outcome)
+    ]
+    if over:
+        connection.execute(_finish, over)
 
 
 def _postpone(connection: Connection, ended: Sequence[Attempt], now_ms: int) -> None:
     """Put failed deliveries off, and what waits behind them with them, so that nobody looks at that in vain."""
     failed = [_postponed(attempt, now_ms) for attempt in _with(ended, "failed")]
-    _advance(connection, failed, {"next_attempt_ms": bindparam("at_ms")})
+    if failed:
+        connection.execute(_try_again, failed)
     behind = [row for row in failed if row["in_order"]]
     if behind:
         connection.execute(_put_off_followers, behind)
@@ -178,15 +190,13 @@ def _with(ended: Iterable[Attempt], outcome: str) -> list[Attempt]:
     return [attempt for attempt in ended if attempt.verdict.outcome == outcome]
 
 
-def _advance(connection: Connection, rows: _Rows, values: Mapping[str, Any]) -> None:
-    """Change unfinished deliveries, count the attempt, and end the claim."""
-    if not rows:
-        return
-    one = update(deliveries).where(deliveries.c.id == bindparam("one"), deliveries.c.status == "pending")
-    counted = {"attempts": deliveries.c.attempts + 1, "claimed_until_ms": 0}
-    connection.execute(one.values({**counted, **values}), list(rows))
-
-
+_end_claim = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("one"), deliveries.c.status == "pending")
+    .values(attempts=deliveries.c.attempts + 1, claimed_until_ms=0)
+)
+_finish = _end_claim.values(status=bindparam("became"), finished_at_ms=bindparam("now_ms"))
+_try_again = _end_claim.values(next_attempt_ms=bindparam("at_ms"))
 _put_off_followers = (
     update(deliveries)
     .where(

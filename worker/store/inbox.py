@@ -6,7 +6,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from pydantic_core import from_json, to_json
-from sqlalchemy import Connection, and_, bindparam, exists, select, update
+from sqlalchemy import Connection, Integer, and_, bindparam, exists, select, update
 
 from schemas.base import PlatformName
 from schemas.entry import Entry
@@ -76,6 +76,20 @@ class Outcome(NamedTuple):
 _overdue = and_(notifications.c.status == ACCEPTED, notifications.c.retry_at_ms <= bindparam("now_ms"))
 ANY_OVERDUE: Final = exists().where(_overdue)
 """Whether `overdue` would find anything at `now_ms`: a part of a statement."""
+_longest_overdue = (
+    select(notifications.c.id)
+    .where(_overdue)
+    .order_by(notifications.c.retry_at_ms)
+    .limit(bindparam("most", type_=Integer))
+)
+# Ids are given to a statement that is there, and not made part of a new one: those are circles, which would keep a
+# thousand ids of each sweep until Python looks for garbage.
+_still_overdue = select(notifications.c.id).where(notifications.c.id.in_(bindparam("ids", expanding=True)), _overdue)
+_put_off = (
+    update(notifications)
+    .where(notifications.c.id.in_(_still_overdue.with_for_update(skip_locked=True)))
+    .values(retry_at_ms=bindparam("until_ms"))
+)
 
 
 def insert_absent(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Iterable[str]:
@@ -155,8 +169,7 @@ def finish(connection: Connection, outcomes: Sequence[Outcome], *, now_ms: int) 
 
 def overdue(connection: Connection, *, now_ms: int, limit: int) -> list[str]:
     """List accepted notifications that should have been finished by now, the longest overdue first."""
-    statement = select(notifications.c.id).where(_overdue).order_by(notifications.c.retry_at_ms).limit(limit)
-    return list(connection.execute(statement, {"now_ms": now_ms}).scalars())
+    return list(connection.execute(_longest_overdue, {"now_ms": now_ms, "most": limit}).scalars())
 
 
 def postpone(connection: Connection, ids: Sequence[str], *, now_ms: int, until_ms: int) -> None:
@@ -165,10 +178,7 @@ def postpone(connection: Connection, ids: Sequence[str], *, now_ms: int, until_m
     What a worker holds is not waited for, and what one has just finished or put off itself stays as it left it.
     """
     if ids:
-        c = notifications.c
-        still = select(c.id).where(c.id.in_(ids), c.status == ACCEPTED, c.retry_at_ms <= now_ms)
-        free = still.with_for_update(skip_locked=True)
-        connection.execute(update(notifications).where(c.id.in_(free)).values(retry_at_ms=until_ms))
+        connection.execute(_put_off, {"ids": ids, "now_ms": now_ms, "until_ms": until_ms})
 
 
 def reopen(connection: Connection, ids: Sequence[str], *, now_ms: int, retry_at_ms: int = 0) -> list[str]:

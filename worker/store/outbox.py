@@ -84,6 +84,18 @@ _longest_due = (
     .limit(bindparam("most", type_=Integer))
 )
 
+# Ids are given to statements that are there: one made for them is a circle, which keeps them until Python looks for
+# garbage, and takes a deal longer than to ask it.
+_those = deliveries.c.id.in_(bindparam("ids", expanding=True))
+_whose = select(deliveries.c.id, deliveries.c.subscriber).where(_those, deliveries.c.status == "pending")
+_claimable = (
+    select(deliveries, *_address, events.c.document)
+    .select_from(_told.join(events, events.c.id == deliveries.c.event_id))
+    # The empty text keeps PostgreSQL from the indexes of what waits: each is looked up by its id and judged then.
+    .where(_those, deliveries.c.status + "" == "pending", _may_begin)
+    .with_for_update(of=deliveries, skip_locked=True)
+)
+
 _FIRST = """
     SELECT id FROM deliveries AS line
     WHERE line.status = 'pending' AND (line.subscriber, line.app, line.user_id)
@@ -173,10 +185,7 @@ def due_of(connection: Connection, subscriber: str, now_ms: int, limit: int) -> 
 def owners(connection: Connection, ids: Iterable[str]) -> dict[str, str]:
     """Tell whose each unfinished delivery is: delivery → subscriber, in the order asked for."""
     wanted = list(ids)
-    pending = select(deliveries.c.id, deliveries.c.subscriber).where(
-        deliveries.c.id.in_(wanted), deliveries.c.status == "pending"
-    )
-    found = {row.id: row.subscriber for row in connection.execute(pending)}
+    found = {row.id: row.subscriber for row in connection.execute(_whose, {"ids": wanted})}
     return {one: found[one] for one in wanted if one in found}
 
 
@@ -200,14 +209,7 @@ def claim(
     place = {id_: at for at, id_ in enumerate(ids)}
     if not place:
         return Claimed()
-    statement = (
-        select(deliveries, *_address, events.c.document)
-        .select_from(_told.join(events, events.c.id == deliveries.c.event_id))
-        # The empty text keeps PostgreSQL from the indexes of what waits: each is looked up by its id and judged then.
-        .where(deliveries.c.id.in_(place), deliveries.c.status + "" == "pending", _may_begin)
-        .with_for_update(of=deliveries, skip_locked=True)
-    )
-    found = connection.execute(statement, {"now_ms": now_ms}).all()
+    found = connection.execute(_claimable, {"ids": list(place), "now_ms": now_ms}).all()
     rows = [row for row in found if knows(row)]
     strange = frozenset(row.subscriber for row in found if not knows(row)) if len(rows) < len(found) else frozenset()
     paced = pace(connection, sorted(rows, key=lambda row: place[row.id]), now_ms)

@@ -18,6 +18,15 @@ from worker.store.tables import subscribers
 BUSY_MS = 20
 """How long a subscriber is left alone whose row another process holds: that one moves its pace right now."""
 
+_s = subscribers.c
+_free = (
+    select(_s.id, _s.rate_per_second, _s.not_before_ms)
+    .where(_s.id.in_(bindparam("ids", expanding=True)))
+    .order_by(_s.id)
+    # Not waited for: a turn must not hang on another process, nor two of them on each other.
+    .with_for_update(skip_locked=True)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Paced:
@@ -54,10 +63,7 @@ def pace(connection: Connection, rows: Sequence[Any], now_ms: int) -> Paced:
 
 def _move(connection: Connection, wanted: Mapping[str, int], now_ms: int) -> dict[str, tuple[int, int]]:
     """Move on the pace of these: subscriber → how many may begin, and until when the others wait."""
-    c = subscribers.c
-    those = select(c.id, c.rate_per_second, c.not_before_ms).where(c.id.in_(wanted)).order_by(c.id)
-    # Not waited for: a turn must not hang on another process, nor two of them on each other.
-    held = connection.execute(those.with_for_update(skip_locked=True)).all()
+    held = connection.execute(_free, {"ids": list(wanted)}).all()
     moved = dict.fromkeys(wanted, (0, now_ms + BUSY_MS))
     for row in held:
         rate, before_ms = row.rate_per_second, row.not_before_ms

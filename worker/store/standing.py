@@ -87,8 +87,7 @@ def disabled(reason: str, now_ms: int) -> dict[str, Any]:
 
 def _recover(connection: Connection, recovered: Sequence[Outcome]) -> None:
     if recovered:
-        those = _s.id.in_([one.subscriber for one in recovered])
-        connection.execute(update(subscribers).where(those).values(failing_since_ms=None))
+        connection.execute(_fails_no_more, [{"one": one.subscriber} for one in recovered])
 
 
 def _failure(one: Outcome) -> dict[str, Any]:
@@ -125,3 +124,4 @@ _fail = (
         not_before_ms=case((_s.not_before_ms < _until, _until), else_=_s.not_before_ms),
     )
 )
+_fails_no_more = update(subscribers).where(_s.id == bindparam("one")).values(failing_since_ms=None)
