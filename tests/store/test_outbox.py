@@ -133,7 +133,8 @@ def test_the_number_of_statements_does_not_grow_with_the_set(store):
         with store.write() as connection:
             enqueue(connection, told, NOW_MS)
         watch.remove(store.engine, "before_cursor_execute", note)
-        counts.append(len([statement for statement in statements if not statement.startswith("BEGIN")]))
+        unasked = ("BEGIN", "SELECT set_config")  # sent along with what follows, and waited for by nobody
+        counts.append(len([statement for statement in statements if not statement.startswith(unasked)]))
 
     assert [3, 3] == counts
 

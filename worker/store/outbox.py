@@ -20,6 +20,7 @@ from sqlalchemy import Connection, Integer, and_, bindparam, exists, literal_col
 
 from worker.store import bulk
 from worker.store.pacing import pace
+from worker.store.postgresql import walk_in_order
 from worker.store.tables import PENDING, deliveries, events, subscribers
 
 LEASE_SLACK_MS = 15_000
@@ -209,6 +210,7 @@ def claim(
     place = {id_: at for at, id_ in enumerate(ids)}
     if not place:
         return Claimed()
+    walk_in_order(connection)
     found = connection.execute(_claimable, {"ids": list(place), "now_ms": now_ms}).all()
     rows = [row for row in found if knows(row)]
     strange = frozenset(row.subscriber for row in found if not knows(row)) if len(rows) < len(found) else frozenset()
@@ -232,6 +234,8 @@ def first_in_line(connection: Connection, customers: Iterable[Customer]) -> dict
 
 def ask_first(connection: Connection, wanted: Collection[Customer]) -> Iterable[Any]:
     """Ask for the first unfinished delivery of each of these customers: `first_of` reads the answer."""
+    if wanted:
+        walk_in_order(connection)
     return bulk.ask_each(connection, _FIRST, _CUSTOMER, wanted)
 
 
