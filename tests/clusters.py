@@ -79,7 +79,7 @@ class Cluster:
         cluster = cls(programs, Path(tempfile.mkdtemp(prefix="clawback-postgresql-")), settings=settings)
         cluster._guard = _guard(cluster.home)
         try:
-            cluster._initialize()
+            cluster.initialize()
             cluster.start()
         except BaseException:
             cluster.remove()
@@ -136,7 +136,8 @@ class Cluster:
             self._guard.communicate()  # the end of its line; it finds nothing left
             self._guard = None
 
-    def _initialize(self) -> None:
+    def initialize(self) -> None:
+        """Make the files of a new cluster in its home, which is there and empty."""
         (self.home / "password").write_text(PASSWORD)
         if account := _account():
             for path in (self.home, self.home / "password"):

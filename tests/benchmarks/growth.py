@@ -1,140 +1,102 @@
 """What ten million ledger rows cost: one notification, one set, a page of events, a customer's timeline.
 
-    python -m tests.benchmarks.growth [ROWS]     # 10,000,000 unless said; about ten minutes and 20 GB for a while
+    python -m tests.benchmarks.growth [ROWS]          # 10,000,000 unless said; about ten minutes and 20 GB for a while
+    python -m tests.benchmarks.growth --keep DIRECTORY         # fill once, and ask again without filling
+    python -m tests.benchmarks.growth --as-it-comes            # PostgreSQL with no setting of an operator's
+    python -m tests.benchmarks.growth --set wal_compression=lz4     # with this one too; as often as wanted
 
-Two databases of one server, one small, one large, each asked the same in turns by the real code. Processor time is that
-of this process and of the server together; wall time is beside it. Every plan is shown, and a table that is read from
-end to end is named.
+Two databases of one server, one small, one large, each asked the same in turns by the real code: one operation on the
+one, then on the other, and the other way round the next time. Processor time is that of this process and of the server
+together, and of each below it; wall time and what was logged are beside it. Every plan is shown with the pages that it
+looked at in both, and a table that is read from end to end is named.
 """
 
+import argparse
 import os
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-
-from config.load import load
 from config.logs import configure_logs
-from config.settings import Settings
 from tests.benchmarks.figures import Figure, Goal, table
-from tests.benchmarks.fill import IDS, SETTINGS, fill
-from tests.benchmarks.ingest import Kept, stored
-from tests.benchmarks.piles import APPLE, Kind
+from tests.benchmarks.fill import IDS
+from tests.benchmarks.ledgers import Ledger, served
+from tests.benchmarks.piles import APPLE
 from tests.benchmarks.plans import OPTIONS, Plan, read_log
 from tests.benchmarks.scope import Scope
-from tests.benchmarks.usage import cpu_seconds
+from tests.benchmarks.usage import PROC, family
 from tests.clusters import Cluster
-from worker.demo.trust import APP, demo_directory, prepare
-from worker.metrics import Metrics
+from worker.demo.trust import APP
 from worker.process import process
-from worker.runtime import Runtime
-from worker.simulator.registry import SPEAKERS
-from worker.simulator.sale import Sale, Shot, Simulator
-from worker.simulator.sales import DAY_MS
-from worker.store import feed, migrate, timeline
+from worker.store import feed, timeline
 from worker.store.engine import Store
-from worker.store.subscribers import sync_subscribers
 from worker.work import spare_collector
 
 SMALL, LARGE = 10_000, 10_000_000
-SEEDS = 100
-RENEWALS = 6
 SET, SETS, PAGES = 50, 6, 200
 PAGE = 100
 """As many events as a reader of the feed usually asks for, and rows of a timeline."""
-
-
-@dataclass
-class Ledger:
-    """One database, and everybody who speaks to it."""
-
-    name: str
-    url: str
-    settings: Settings
-    directory: Path
-    store: Store
-    users: list[str] = field(default_factory=list)
-
-    def runtime(self, store: Store | None = None) -> Runtime:
-        """Make what a worker has; what it hints at goes nowhere."""
-        return Runtime(self.settings, store or self.store, Kept(), Metrics(CollectorRegistry()), time.time)
-
-    def simulator(self, kind: Kind) -> Simulator:
-        """Speak as a platform."""
-        return SPEAKERS[kind.platform].simulator(self.directory, self.settings.apps[APP].platform(kind.platform))
-
-    def tell(self, kind: Kind, shots: Sequence[Shot]) -> list[str]:
-        """Store what was posted."""
-        return stored(self.store, kind.platform, shots, retry_after_seconds=3600)
-
-    def refunds(self, kind: Kind, count: int) -> list[str]:
-        """Prepare refunds of new customers: everything is processed but them."""
-        now, simulator = time.time(), self.simulator(kind)
-        sales = kind.sales(count, now)
-        self.users += [sale.user_id for sale in sales]
-        process(self.runtime(), self.tell(kind, [simulator.purchase(sale, now) for sale in sales]))
-        return self.tell(kind, [kind.says(simulator, sale, now) for sale in sales])
-
-
-@contextmanager
-def opened(home: Path, cluster: Cluster, name: str) -> Iterator[Ledger]:
-    """Open an empty database of its own."""
-    settings = load(prepare(home, any_port=True), {})
-    url = cluster.url(cluster.new())
-    store = Store(url, settings.store)
-    migrate.upgrade(store)
-    with store.write() as connection:
-        sync_subscribers(connection, settings.subscribers, time.time())
-    yield Ledger(name, url, settings, demo_directory(home), store)
-    store.close()
-
-
-def seed(ledger: Ledger) -> None:
-    """Let some customers live through everything: bought, renewed, refunded."""
-    simulator, now = ledger.simulator(APPLE), time.time()
-    sales = APPLE.sales(SEEDS, now)
-    process(ledger.runtime(), ledger.tell(APPLE, [simulator.purchase(sale, now) for sale in sales]))
-    for number in range(1, RENEWALS + 1):
-        later = [_later(sale, number) for sale in sales]
-        process(ledger.runtime(), ledger.tell(APPLE, [simulator.renew(sale, now) for sale in later]))
-    process(ledger.runtime(), ledger.tell(APPLE, [simulator.refund(sale, now) for sale in later]))
-    with ledger.store.write() as connection:
-        connection.exec_driver_sql("UPDATE deliveries SET status = 'delivered', finished_at_ms = created_at_ms")
-
-
-def _later(sale: Sale, number: int) -> Sale:
-    """Renew a subscription for another month, which Apple calls another transaction."""
-    at_ms = sale.purchased_at_ms + number * 30 * DAY_MS
-    purchase_id = f"{int(sale.purchase_id) + number}"
-    return replace(
-        sale, purchase_id=purchase_id, period=number, purchased_at_ms=at_ms, expires_at_ms=at_ms + 30 * DAY_MS
-    )
+QUARTER_MB = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 // 2**20
+ADVISED = (f"shared_buffers={QUARTER_MB}MB", "max_wal_size=8GB", "checkpoint_timeout=30min")
+"""What docs/operations.md advises for a database of that size: a quarter of the memory, and few checkpoints.
+https://www.postgresql.org/docs/current/runtime-config-resource.html (shared_buffers) has both."""
 
 
 @dataclass
 class Spent:
-    """What an operation cost each time, in milliseconds."""
+    """What an operation cost each time: milliseconds, and kilobytes of PostgreSQL's log."""
 
     wall: list[float] = field(default_factory=list)
-    processor: list[float] = field(default_factory=list)
+    python: list[float] = field(default_factory=list)
+    server: list[float] = field(default_factory=list)
+    logged: list[float] = field(default_factory=list)
+
+    @property
+    def processor(self) -> list[float]:
+        """Give the processor time of both."""
+        return [ours + theirs for ours, theirs in zip(self.python, self.server, strict=True)]
 
 
-def timed(server: int, spent: Spent, parts: int, work: Callable[[Any], None], on: Sequence[Any]) -> None:
-    """Do something to each, and note what one of `parts` of it all cost."""
-    cpu, own, wall = cpu_seconds(server), time.process_time(), time.perf_counter()
-    for each in on:
-        work(each)
-    spent.wall.append(1000 * (time.perf_counter() - wall) / parts)
-    spent.processor.append(1000 * (time.process_time() - own + cpu_seconds(server) - cpu) / parts)
+@dataclass(frozen=True)
+class Clock:
+    """What can be read of a server from outside."""
+
+    cluster: Cluster
+
+    def read(self) -> tuple[float, float, float, float]:
+        """Read wall time, our processor time and the server's, and what it logged: milliseconds and kilobytes."""
+        return 1000 * time.perf_counter(), 1000 * time.process_time(), self._server_ms(), self._logged_kb()
+
+    def timed(self, spent: Spent, parts: int, work: Callable[[Any], None], on: Sequence[Any]) -> None:
+        """Do something to each, and note what one of `parts` of it all cost."""
+        before = self.read()
+        for each in on:
+            work(each)
+        for kept, was, now in zip(
+            (spent.wall, spent.python, spent.server, spent.logged), before, self.read(), strict=True
+        ):
+            kept.append((now - was) / parts)
+
+    def _server_ms(self) -> float:
+        """Add up what its living processes ran, in nanoseconds and not in ticks (sched-stats of Linux)."""
+        server: Any = self.cluster._process
+        ran = 0
+        for pid in family(server.pid):
+            with suppress(FileNotFoundError, ProcessLookupError):  # it ended while we looked
+                ran += int((PROC / str(pid) / "schedstat").read_text().split()[0])
+        return ran / 1e6
+
+    def _logged_kb(self) -> float:
+        with self.cluster.connect() as connection:
+            (position,) = connection.execute("SELECT pg_current_wal_insert_lsn() - '0/0'").fetchone() or (0,)
+        return float(position) / 1e3
 
 
 OPERATIONS = (
@@ -143,10 +105,12 @@ OPERATIONS = (
     "a page of 100 events",
     "a customer's timeline",
 )
+Work = Mapping[str, tuple[int, Callable[[Any], None], Sequence[Any]]]
+"""Operation → how many it is, and what is to be done to each of what."""
 
 
-def turn(ledger: Ledger, server: int, spent: dict[str, Spent]) -> None:
-    """Do everything once on one database."""
+def prepared(ledger: Ledger) -> Work:
+    """Prepare everything once for one database."""
     runtime, random = ledger.runtime(), Random()
     singles, many = ledger.refunds(APPLE, SET), [ledger.refunds(APPLE, SET) for _ in range(SETS)]
     with ledger.store.read() as connection:
@@ -158,8 +122,7 @@ def turn(ledger: Ledger, server: int, spent: dict[str, Spent]) -> None:
         (PAGES, partial(_page, ledger.store), places),
         (PAGES, partial(_timeline, ledger.store), ledger.users[-PAGES:]),
     )
-    for name, (parts, each, on) in zip(OPERATIONS, work, strict=True):
-        timed(server, spent[name], parts, each, on)
+    return dict(zip(OPERATIONS, work, strict=True))
 
 
 def _page(store: Store, after: int) -> None:
@@ -192,67 +155,83 @@ def plans(ledger: Ledger, cluster: Cluster) -> list[Plan]:
     return read_log(log, offset)
 
 
-def measure(scope: Scope, rows: int) -> tuple[list[Figure], list[Plan]]:
-    """Fill both, ask both in turns."""
-    cluster = Cluster.create(*SETTINGS)
-    try:
-        with tempfile.TemporaryDirectory(prefix="clawback-bench-") as home:
-            return _measured(scope, rows, cluster, Path(home))
-    finally:
-        cluster.remove()
+def measure(
+    scope: Scope, rows: int, settings: Sequence[str], keep: Path | None
+) -> tuple[list[Figure], list[Plan], list[Plan]]:
+    """Fill both, ask both in turns; give the figures, and the plans of the small and of the large one."""
+    sizes = {f"{SMALL:,}": SMALL, f"{rows:,}": rows}
+    with served(sizes, settings, keep, scope.say) as (cluster, ledgers):
+        small, large = ledgers
+        clock = Clock(cluster)
+        turn(clock, ledgers, {ledger.name: {name: Spent() for name in OPERATIONS} for ledger in ledgers})
+        spent = {ledger.name: {name: Spent() for name in OPERATIONS} for ledger in ledgers}
+        for number in scope.turns("growth"):
+            turn(clock, ledgers if number % 2 else ledgers[::-1], spent)
+        found = figures(spent[small.name], spent[large.name], large.name)
+        return found, plans(small, cluster), plans(large, cluster)
 
 
-def _measured(scope: Scope, rows: int, cluster: Cluster, home: Path) -> tuple[list[Figure], list[Plan]]:
-    server: Any = cluster._process
-    with opened(home / "small", cluster, f"{SMALL:,}") as small, opened(home / "large", cluster, f"{rows:,}") as large:
-        for ledger, wanted in ((small, SMALL), (large, rows)):
-            seed(ledger)
-            connect = partial(cluster.connect, ledger.url.rpartition("/")[2])
-            fill(connect, wanted, partial(_tell, scope, ledger))
-            with connect() as connection:
-                (taken,) = connection.execute("SELECT pg_database_size(current_database()) / 1e9").fetchone() or (0,)
-                scope.say(f"{ledger.name} rows take {taken:.1f} GB")
-        spent = {ledger.name: {name: Spent() for name in OPERATIONS} for ledger in (small, large)}
-        for ledger in (small, large):
-            turn(ledger, server.pid, {name: Spent() for name in OPERATIONS})
-        for _ in scope.turns("growth"):
-            for ledger in (small, large):
-                turn(ledger, server.pid, spent[ledger.name])
-        return figures(spent[small.name], spent[large.name], large.name), plans(large, cluster)
+def turn(clock: Clock, ledgers: Sequence[Ledger], spent: Mapping[str, Mapping[str, Spent]]) -> None:
+    """Do everything once on each database, each operation on the one right after the other."""
+    work = {ledger.name: prepared(ledger) for ledger in ledgers}
+    for operation in OPERATIONS:
+        for name, own in work.items():
+            clock.timed(spent[name][operation], *own[operation])
 
 
-def _tell(scope: Scope, ledger: Ledger, text: str) -> None:
-    scope.say(f"{ledger.name} rows: {text}")
-
-
-def figures(small: dict[str, Spent], large: dict[str, Spent], name: str) -> list[Figure]:
+def figures(small: Mapping[str, Spent], large: Mapping[str, Spent], name: str) -> list[Figure]:
     """Compare the two."""
     goal, other = Goal("ratio", "most", 1.2), f"with {SMALL:,}"
     found = []
     for operation in OPERATIONS:
         here, there = large[operation], small[operation]
         what = f"{operation}, {name} ledger rows"
-        found += [Figure(5, what, "ms of processor", here.processor, there.processor, other, goal)]
-        found += [Figure(5, f"  {what}", "ms of wall time", here.wall, there.wall, other)]
+        found += [
+            Figure(5, what, "ms of processor", here.processor, there.processor, other, goal),
+            Figure(5, "  ours (Python)", "ms of processor", here.python, there.python, other),
+            Figure(5, "  the server's", "ms of processor", here.server, there.server, other),
+            Figure(5, "  until it is done", "ms of wall time", here.wall, there.wall, other),
+            Figure(5, "  logged", "kB", here.logged, there.logged, other),
+        ]
     return found
 
 
-def report(found: Sequence[Plan]) -> str:
-    """Write each statement with what it read, and what was read from end to end."""
-    whole = sorted({name for plan in found for name in plan.whole if name in IDS})
+def report(small: Sequence[Plan], large: Sequence[Plan]) -> str:
+    """Write each statement with what it read and how many pages that took, and what was read from end to end."""
+    whole = sorted({name for plan in large for name in plan.whole if name in IDS})
     verdict = f"READ FROM END TO END: {', '.join(whole)}" if whole else "No table that grows is read from end to end."
-    return "\n".join([*map(str, found), "", verdict])
+    beside = {plan.statement: plan for plan in small}
+    said = [f"{plan}\n    {_pages(plan, beside.get(plan.statement))}" for plan in large]
+    return "\n".join([*said, "", verdict])
+
+
+def _pages(plan: Plan, small: Plan | None) -> str:
+    there = f", with {SMALL:,} rows {small.pages:.0f} and {small.images:.1f}" if small else ""
+    return f"pages looked at {plan.pages:.0f}, logged whole {plan.images:.1f}{there}"
 
 
 def main(arguments: Sequence[str]) -> None:
     """Print the table, and below it every plan."""
+    asked = _parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    rows = int(arguments[0].replace(",", "").replace("_", "")) if arguments else LARGE
+    settings = (*(() if asked.as_it_comes else ADVISED), *asked.set)
     with Path(os.devnull).open("w") as nowhere:
         configure_logs(nowhere, as_json=True)
         spare_collector()
-        found, seen = measure(Scope(), rows)
-    sys.stdout.write(f"{table(found)}\n\n{report(seen)}\n")
+        found, *seen = measure(Scope(), asked.rows, settings, asked.keep)
+    said = " ".join(settings) or "as it comes"
+    sys.stdout.write(f"PostgreSQL: {said}\n\n{table(found)}\n\n{report(*seen)}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.growth", allow_abbrev=False)
+    parser.add_argument("rows", nargs="?", default=LARGE, type=lambda text: int(text.replace(",", "").replace("_", "")))
+    parser.add_argument(
+        "--keep", type=lambda text: Path(text).resolve(), help="a directory: fill it once, and ask it again"
+    )
+    parser.add_argument("--as-it-comes", action="store_true", help="no setting of PostgreSQL's but its own")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="one more setting of it")
+    return parser
 
 
 if __name__ == "__main__":

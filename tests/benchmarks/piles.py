@@ -16,7 +16,8 @@ from worker.simulator.stripe import StripeSimulator
 
 STRIPE_BYTES = 4_082
 """As long as a `charge.refunded` of a live account; the simulator's own are shorter, having no optional fields."""
-_NUMBERS = itertools.count(1)
+_NUMBERS = itertools.count(time.time_ns() // 1_000_000)
+"""From where no earlier run came: a ledger may be kept and asked again (`ledgers.py`)."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import uvloop
 
 from tests.benchmarks.figures import percentile
 from tests.benchmarks.fill import IDS
+from tests.benchmarks.growth import report
 from tests.benchmarks.load import ends_at, request, shoot
-from tests.benchmarks.plans import read_log, read_plan
+from tests.benchmarks.plans import Plan, read_log, read_plan
 from tests.benchmarks.profile import shares
 from tests.benchmarks.scope import Scope
 from tests.benchmarks.servers import answering
@@ -95,6 +96,28 @@ def test_plans_are_read_from_the_log(tmp_path):
     log.write_text(f"before {entry}\n2026 LOG: checkpoint\n{entry}{entry}")
 
     assert ["SELECT 1"] == [plan.statement for plan in read_log(log, len("before"))]
+
+
+def test_pages_of_a_statement_are_the_mean_of_all_its_runs(tmp_path):
+    """What a statement looked at is told of all the times that it was run."""
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        for hit, read, images in ((3, 0, 0), (2, 3, 1)):
+            plan = {"Node Type": "Result", "Shared Hit Blocks": hit, "Shared Read Blocks": read, "WAL FPI": images}
+            file.write(f"duration: 0.1 ms  plan:\n{json.dumps({'Query Text': 'SELECT 1', 'Plan': plan})}\n")
+
+    assert [(4, 0.5)] == [(plan.pages, plan.images) for plan in read_log(log, 0)]
+
+
+def test_growth_names_a_table_that_is_read_from_end_to_end():
+    """The report has each statement's pages beside those of the small ledger, and what grows and is read whole."""
+    few, many = (Plan("SELECT 1", ("Seq Scan events",), ("events",), pages, 0.5) for pages in (4, 4_000))
+
+    said = report([few], [many])
+
+    assert "pages looked at 4000, logged whole 0.5, with 10,000 rows 4 and 0.5" in said
+    assert said.endswith("READ FROM END TO END: events")
+    assert report([], []).endswith("No table that grows is read from end to end.")
 
 
 def test_every_table_that_grows_is_filled():
