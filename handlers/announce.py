@@ -91,7 +91,7 @@ def event_type(refund: Refund) -> str | None:
     return REFUND_DECLINED if declined else REFUND_EVENTS[refund.status]
 
 
-def purchase_behind(after: Entitlement, among: Sequence[Purchase]) -> Purchase | None:
+def purchase_behind(after: Entitlement, among: Iterable[Purchase]) -> Purchase | None:
     """Choose the newest purchase among these that gives, or gave, an entitlement."""
     key = after.key
     giving = {p.id: p for p in among if key in p.entitlements}

@@ -70,17 +70,14 @@ def _conclude(placed: Placed, cause: Entry, *, app: App, now_ms: int) -> Decisio
     moved = _refund_news(purchases, refunds_were, refunds)
     told = _Told(cause, purchases, _differing(was, purchases), refunds, [item.refund for item in moved if item.refund])
     holdings = _holdings(book.holdings, was, purchases)
-    news = [*moved, *_balance_news(told, was, app), *_entitlement_news(told, was, book, holdings, now_ms)]
+    stands = _standings(told, was, book, holdings, now_ms)
+    news = [*moved, *_balance_news(told, was, app), *_entitlement_news(told, book, holdings, stands)]
     events, sequences = _number(news, told.entry, book.sequences, now_ms)
     changes = Changes(
         refs=placed.changes.refs,
         lineages=after,
         holdings=holdings,
-        entitlements={
-            Held(item.holder, item.entitlement.key): item.entitlement
-            for item in news
-            if item.holder and item.entitlement
-        },
+        entitlements=stands,
         sequences=sequences,
         merged=merged,
     )
@@ -96,7 +93,7 @@ class _Told(NamedTuple):
     refunds: Sequence[Refund]
     moved: Sequence[Refund]
 
-    def purchase_behind(self, stands: Entitlement, held: Sequence[Purchase]) -> Purchase | None:
+    def purchase_behind(self, stands: Entitlement, held: Iterable[Purchase]) -> Purchase | None:
         """Find the purchase that a change of an entitlement is about: one that changed itself, if any did."""
         for among in (self.changed, self.purchases, held):
             if purchase := purchase_behind(stands, among):
@@ -203,35 +200,41 @@ def _balance_news(told: _Told, was: Iterable[Purchase], app: App) -> list[_News]
     return news
 
 
-def _entitlement_news(
+def _standings(
     told: _Told,
     was: Sequence[Purchase],
     book: Book,
     holdings: Mapping[Holder, Mapping[str, Purchase]],
     now_ms: int,
-) -> list[_News]:
-    """Compare every entitlement that a purchase of this step gives, or gave, with how it stands now."""
+) -> dict[Held, Entitlement]:
+    """Tell how every entitlement stands now that a purchase of this step gives, or gave, if that is another way."""
     # Of many periods most give the same to the same one.
     concerned = {(p.app, p.environment, p.user_id, p.entitlements) for p in (*was, *told.purchases)}
     helds = {Held(Holder(app, where, who), key) for app, where, who, keys in concerned if who for key in keys}
-    news = []
+    found = {}
     for held in sorted(helds):
         known = book.entitlements.get(held)
-        owned = list(holdings[held.holder].values())
-        stands = standing(owned, held.key, now=now_ms / 1000) or _taken(known)
+        stands = standing(holdings[held.holder].values(), held.key, now=now_ms / 1000) or _taken(known)
         if stands is not None and stands != known:
-            news.append(_entitlement_change(told, held.holder, owned, known, stands))
+            found[held] = stands
+    return found
+
+
+def _entitlement_news(
+    told: _Told,
+    book: Book,
+    holdings: Mapping[Holder, Mapping[str, Purchase]],
+    changed: Mapping[Held, Entitlement],
+) -> list[_News]:
+    """Name each change of an entitlement, with the purchase and the refund behind it."""
+    news = []
+    for held, stands in changed.items():
+        change: Change | None = entitlement_change(book.entitlements.get(held), stands)
+        purchase = told.purchase_behind(stands, holdings[held.holder].values())
+        refund = told.refund_behind(purchase) if purchase else None
+        type_ = f"entitlement.{change}" if change else None
+        news.append(_News(type_, stands.environment, held.holder, purchase, refund, stands))
     return news
-
-
-def _entitlement_change(
-    told: _Told, holder: Holder, owned: Sequence[Purchase], known: Entitlement | None, stands: Entitlement
-) -> _News:
-    change: Change | None = entitlement_change(known, stands)
-    purchase = told.purchase_behind(stands, owned)
-    refund = told.refund_behind(purchase) if purchase else None
-    type_ = f"entitlement.{change}" if change else None
-    return _News(type_, stands.environment, holder, purchase, refund, stands)
 
 
 def _taken(known: Entitlement | None) -> Entitlement | None:
