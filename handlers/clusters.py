@@ -5,7 +5,7 @@ is chance. Grouping all entries by shared ids gives the same purchases in any or
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from operator import attrgetter
+from operator import attrgetter, lt
 from typing import NamedTuple
 
 from handlers.groups import groups
@@ -87,9 +87,9 @@ def in_platform_order(entries: Iterable[Entry]) -> list[Entry]:
     was read.
     """
     entries = list(entries)
-    if len(entries) < 2:
-        return entries
     places = [_place(entry) for entry in entries]
+    if all(map(lt, places, places[1:])):
+        return entries  # mostly they came in it
     if len(set(places)) < len(places):
         return sorted(entries, key=lambda entry: (_place(entry), _words(entry)))
     return [entry for _, entry in sorted(zip(places, entries, strict=True))]

@@ -8,6 +8,8 @@ from schemas.base import realm
 from schemas.book import Book, Changes, Draft, Lineage, Ref
 from schemas.entry import Entry
 
+_NOTHING = Lineage()
+
 
 class Placed(NamedTuple):
     """Entries in their places.
@@ -93,7 +95,7 @@ class _Step:
         self.lineages[home] = Lineage((*joined.entries, entry), joined.purchases, joined.refunds)
 
     def _join(self, home: str, found: Sequence[str]) -> Lineage:
-        joined = self.lineages.get(home) or self._book.lineages.get(home, Lineage())
+        joined = self.lineages.get(home) or self._book.lineages.get(home, _NOTHING)
         for key in found[1:]:
             other = self.lineages.get(key) or self._book.lineages[key]
             joined = Lineage(
