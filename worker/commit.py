@@ -12,6 +12,7 @@ from schemas.book import Book, Decision, Draft
 from schemas.entry import Entry
 from schemas.resources import Event
 from worker.store import feed, ledger, listening, outbox
+from worker.store.documents import Documents
 from worker.store.naming import purchase_of
 
 
@@ -113,11 +114,18 @@ class Bookkeeper:
         Raises:
             Contended: the transaction must be done again; `Store.change` does.
         """
+        documents = Documents()
         written = ledger.write_book(
-            self._connection, self._before, self.book, begun=self._begun, merged=self._merged, now_ms=self._now_ms
+            self._connection,
+            self._before,
+            self.book,
+            begun=self._begun,
+            merged=self._merged,
+            documents=documents,
+            now_ms=self._now_ms,
         )
-        queue = listening.enqueue(self._connection, self.events, self._listening, self._now_ms, self._room)
-        feed.append(self._connection, self.events, now_ms=self._now_ms)
+        queue = listening.enqueue(self._connection, self.events, self._listening, self._now_ms, self._room, documents)
+        feed.append(self._connection, self.events, now_ms=self._now_ms, documents=documents)
         written.confirm()
         queued = queue()
         self.claims = queued.claims

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, func, or_, select
 from handlers.filters import matcher
 from schemas.resources import Event
 from worker.store import bulk
+from worker.store.documents import Documents
 from worker.store.postgresql import lock_feed
 from worker.store.tables import events, marks
 
@@ -82,11 +83,13 @@ class FeedPage:
     pruned: int
 
 
-def append(connection: Connection, new: Sequence[Event], *, now_ms: int) -> None:
+def append(connection: Connection, new: Sequence[Event], *, now_ms: int, documents: Documents | None = None) -> None:
     """Add events at the end of the feed: the last thing that a transaction does, as others wait here for its commit."""
     if new:
-        lock_feed(connection)
-        bulk.insert(connection, events, _COLUMNS, list(map(_row, new)), {"timestamp_ms": now_ms})
+        write = (documents or Documents()).of_event
+        rows = [_row(event, write(event)) for event in new]
+        lock_feed(connection)  # nobody waits for our writing
+        bulk.insert(connection, events, _COLUMNS, rows, {"timestamp_ms": now_ms})
 
 
 def read_feed(connection: Connection, *, after: int, wanted: Wanted = ALL, limit: int) -> FeedPage:
@@ -183,7 +186,7 @@ def _like(pattern: str) -> str:
     return pattern.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%").replace("*", "%")
 
 
-def _row(event: Event) -> tuple[Any, ...]:
+def _row(event: Event, document: str) -> tuple[Any, ...]:
     return (
         event.id,
         event.app,
@@ -192,5 +195,5 @@ def _row(event: Event) -> tuple[Any, ...]:
         event.customer.user_id if event.customer else None,
         event.sequence,
         event.data.cause.notification,
-        event.model_dump_json(),
+        document,
     )

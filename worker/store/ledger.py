@@ -24,6 +24,7 @@ from schemas.entry import Entry
 from schemas.resources import Entitlement, Purchase, Refund
 from worker.store import bulk
 from worker.store import tables as t
+from worker.store.documents import Documents, plain
 from worker.store.engine import Contended
 from worker.store.views import ENTITLEMENTS, PURCHASES, REFUNDS, View
 
@@ -140,6 +141,7 @@ def write_book(
     *,
     begun: Collection[str],
     merged: Mapping[str, str],
+    documents: Documents,
     now_ms: int,
 ) -> Written:
     """Write what differs between two books.
@@ -150,6 +152,7 @@ def write_book(
         after: as it is to be.
         begun: lineages whose rows are there, though the first book has none of them.
         merged: lineage → the one it went into.
+        documents: where what is written of them once is found again.
         now_ms: Unix milliseconds.
 
     Returns:
@@ -165,9 +168,9 @@ def write_book(
         connection.execute(delete(t.lineages).where(t.lineages.c.id.in_(sorted(gone))))
     new.append(_write_refs(connection, before, after))
     _write_entries(connection, before, after, now_ms)
-    _write_views(connection, before, after)
+    _write_views(connection, before, after, documents)
     changed = [held for held, now in after.entitlements.items() if before.entitlements.get(held) != now]
-    ENTITLEMENTS.write(connection, [after.entitlements[held] for held in sorted(changed)])
+    ENTITLEMENTS.write(connection, [after.entitlements[held] for held in sorted(changed)], documents=documents)
     return Written(tuple(new))
 
 
@@ -328,7 +331,7 @@ def _write_entries(connection: Connection, before: Book, after: Book, now_ms: in
             entry.kind,
             entry.occurred_at_ms,
             entry.source.notification,
-            entry.model_dump_json(exclude_defaults=True),
+            plain(entry, exclude_defaults=True),
         )
         for key, lineage in after.lineages.items()
         for entry in lineage.entries
@@ -337,12 +340,14 @@ def _write_entries(connection: Connection, before: Book, after: Book, now_ms: in
     bulk.insert(connection, t.entries, _ENTRY_COLUMNS, rows, {"recorded_at_ms": now_ms})
 
 
-def _write_views(connection: Connection, before: Book, after: Book) -> None:
+def _write_views(connection: Connection, before: Book, after: Book, documents: Documents) -> None:
     bought = _changed(connection, PURCHASES, _purchases(before), _purchases(after))
     places = [(key, purchase.purchased_at or purchase.updated_at, _due_at(purchase)) for key, purchase in bought]
-    PURCHASES.write(connection, [purchase for _, purchase in bought], ("lineage", "sort_at", "due_at"), places)
+    names = ("lineage", "sort_at", "due_at")
+    PURCHASES.write(connection, [purchase for _, purchase in bought], names, places, documents)
     refunded = _changed(connection, REFUNDS, _refunds(before), _refunds(after))
-    REFUNDS.write(connection, [refund for _, refund in refunded], ("lineage",), [(key,) for key, _ in refunded])
+    homes = [(key,) for key, _ in refunded]
+    REFUNDS.write(connection, [refund for _, refund in refunded], ("lineage",), homes, documents)
 
 
 def _due_at(purchase: Purchase) -> int | None:

@@ -15,6 +15,7 @@ from handlers import ids as identify
 from handlers.outgoing import matches
 from schemas.resources import Event
 from worker.store import bulk
+from worker.store.documents import Documents
 from worker.store.outbox import Claim, Customer, Owners, ask_first, first_of, lease_ms
 from worker.store.tables import deliveries
 
@@ -76,7 +77,12 @@ class Queued:
 
 
 def enqueue(
-    connection: Connection, events: Sequence[Event], listening: Iterable[Any], now_ms: int, room: Room = no_room
+    connection: Connection,
+    events: Sequence[Event],
+    listening: Iterable[Any],
+    now_ms: int,
+    room: Room = no_room,
+    documents: Documents | None = None,
 ) -> Callable[[], Queued]:
     """Put one delivery per event and subscriber that asked for it into the outbox, in two statements.
 
@@ -89,6 +95,7 @@ def enqueue(
         listening: who may be told, as `ask_listening` found.
         now_ms: Unix milliseconds.
         room: who may be told from here, right after the commit.
+        documents: where what is written of events once is found again.
 
     Returns:
         To be called for the deliveries that may be attempted at once: not those held back by an earlier one, nor by
@@ -108,7 +115,9 @@ def enqueue(
         }
         early = born.keys() - ready.keys()
         bulk.change(connection, deliveries, ("id", "claimed_until_ms"), [(id_, 0) for id_ in sorted(early)])
-        claims = [_claim_new(id_, *ready[id_], now_ms, until_ms) for id_, until_ms in born.items() if id_ in ready]
+        write = (documents or Documents()).of_event
+        told = [(id_, *ready[id_], until_ms) for id_, until_ms in born.items() if id_ in ready]
+        claims = [_claim_new(id_, event, write(event), whom, now_ms, until_ms) for id_, event, whom, until_ms in told]
         return Queued({id_: whom.id for id_, (_, whom) in ready.items() if id_ not in born}, claims)
 
     return at_once
@@ -172,12 +181,12 @@ def _delivery(id_: str, event: Event, subscriber: Listener) -> tuple[Any, ...]:
     return (id_, event.id, subscriber.id, event.app, user_id, event.sequence)
 
 
-def _claim_new(id_: str, event: Event, whom: Listener, now_ms: int, until_ms: int) -> Claim:
+def _claim_new(id_: str, event: Event, document: str, whom: Listener, now_ms: int, until_ms: int) -> Claim:
     """Say of a delivery that is made now what `claim` would read of it."""
     return Claim(
         id=id_,
         event_id=event.id,
-        document=event.model_dump_json(),
+        document=document,
         subscriber=whom.id,
         url=whom.url,
         origin=whom.origin,

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, Generic, TypeVar
 
-from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, Table
 
 from schemas.resources import Entitlement, Purchase, Refund
 from worker.store import bulk
 from worker.store import tables as t
+from worker.store.documents import Documents
 
 R = TypeVar("R", Purchase, Refund, Entitlement)
 
@@ -31,16 +31,21 @@ class View(Generic[R]):
     """A table of resources.
 
     Attributes:
-        document: what makes one JSON document of many.
         fields: those that are columns.
     """
 
     table: Table
     model: type[R]
-    document: TypeAdapter[list[R]]
     fields: bulk.Names
 
-    def write(self, connection: Connection, items: Sequence[R], names: bulk.Names = (), beside: bulk.Rows = ()) -> None:
+    def write(
+        self,
+        connection: Connection,
+        items: Sequence[R],
+        names: bulk.Names = (),
+        beside: bulk.Rows = (),
+        documents: Documents | None = None,
+    ) -> None:
         """Insert these, and replace those that are there. Give them in the order of their keys.
 
         Args:
@@ -48,13 +53,14 @@ class View(Generic[R]):
             items: what to write.
             names: of columns that are no fields.
             beside: what each item has there.
+            documents: where what is written of them once is found again.
         """
         if not items:
             return
         everything = self.fields + names
         if connection.dialect.name == "postgresql":
             text = bulk.insertion(self.table, everything, _from_document(self, names), "replace")
-            document = self.document.dump_json(list(items)).decode()
+            document = (documents or Documents()).of_all(items)
             bulk.send(connection, text, (document, *bulk.columns_of(self.table, names, beside)))
         else:
             rows = map(self._row, items)
@@ -82,7 +88,7 @@ class View(Generic[R]):
 
 def _view(table: Table, model: type[R]) -> View[R]:
     fields = tuple(name for name in model.model_fields if name not in _ELSEWHERE)
-    return View(table, model, TypeAdapter(list[model]), fields)  # type: ignore[valid-type]  # a type that is known once this runs
+    return View(table, model, fields)
 
 
 PURCHASES: Final = _view(t.purchases, Purchase)
