@@ -17,12 +17,19 @@ from worker.bodies import PLAIN, Bodies
 from worker.flow import Flow
 from worker.runtime import Queue, QueueUnavailable
 from worker.store import inbox
+from worker.store.awaiting import answered
 from worker.store.engine import Store, StoreUnavailable
+from worker.store.kept import NotAtHand
 from worker.tracing import TRACEPARENT
 
 BATCH_MAX = 256
+BATCH_BYTES_MAX = 1 << 21
+"""What is more keeps an event loop too long: a thread writes it down. No platform's storm is near it."""
 WAITING_MAX = 4096
 """Beyond this, a request is better answered 503 than kept waiting: every platform tries again."""
+
+REST_SECONDS = 1.0
+"""How long a connection stays after the last commit; one that rested longer would be looked at, or replaced."""
 
 log = structlog.get_logger()
 
@@ -70,17 +77,26 @@ class Inbox:
         queue: where their ids are hinted at afterwards.
         retry_after_seconds: when the sweeper shall look after a row that nobody finished.
         bodies: seals what came.
+        rest_seconds: how long the connection stays that is used next.
     """
 
     def __init__(
-        self, store: Store, queue: Queue, *, retry_after_seconds: float = 10.0, bodies: Bodies = PLAIN
+        self,
+        store: Store,
+        queue: Queue,
+        *,
+        retry_after_seconds: float = 10.0,
+        bodies: Bodies = PLAIN,
+        rest_seconds: float = REST_SECONDS,
     ) -> None:
         self._store = store
         self._queue = queue
         self._bodies = bodies
         self._retry_after_ms = int(retry_after_seconds * 1000)
         self._waiting: deque[tuple[Arrival, asyncio.Future[Accepted]]] = deque()
-        self._kept = store.keep(lambda: bool(self._waiting))
+        self._rest_seconds = rest_seconds
+        self._kept = store.keep(lambda: store.answers_later or bool(self._waiting))
+        self._rounds = 0
         self._flushing: asyncio.Task[None] | None = None
         self.flow = Flow()
 
@@ -102,6 +118,7 @@ class Inbox:
         """Wait until everything that was offered has its answer."""
         if self._flushing is not None:
             await self._flushing
+        self._kept.give_back()
 
     async def _flush(self) -> None:
         try:
@@ -111,10 +128,17 @@ class Inbox:
                     await self._commit(batch)
         finally:
             self._flushing = None
+            self._rounds += 1
+            asyncio.get_running_loop().call_later(self._rest_seconds, self._rest, self._rounds)
+
+    def _rest(self, rounds: int) -> None:
+        """Give the connection back where nothing came since so many rounds."""
+        if self._flushing is None and self._rounds == rounds:
+            self._kept.give_back()
 
     async def _commit(self, batch: Sequence[tuple[Arrival, asyncio.Future[Accepted]]]) -> None:
         try:
-            answers = await asyncio.to_thread(self._store_and_hint, [arrival for arrival, _ in batch])
+            answers = await self._stored([arrival for arrival, _ in batch])
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting, and nobody told 200
             await self._refuse(batch, error)
             return
@@ -133,16 +157,34 @@ class Inbox:
             if not accepted.done():
                 accepted.set_exception(_unavailable(error))
 
+    async def _stored(self, arrivals: Sequence[Arrival]) -> list[Accepted]:
+        """Store and hint, without a thread where that is possible."""
+        try:
+            return await self._store_from_loop(arrivals)
+        except NotAtHand:
+            return await asyncio.to_thread(self._store_and_hint, arrivals)
+
+    async def _store_from_loop(self, arrivals: Sequence[Arrival]) -> list[Accepted]:
+        if sum([len(arrival.body) for arrival in arrivals]) > BATCH_BYTES_MAX:
+            raise NotAtHand
+        with self._store.write_from_loop(self._kept) as connection:
+            found = inbox.insert_absent(connection, self._rows(arrivals))
+            await answered(connection)
+            new = set(found)
+        await asyncio.to_thread(self._hint_at, arrivals, new)
+        return _answers(arrivals, new)
+
     def _store_and_hint(self, arrivals: Sequence[Arrival]) -> list[Accepted]:
-        rows = {arrival.id: arrival for arrival in arrivals}
         with self._store.write_in_a_row(self._kept) as connection:
-            new = set(inbox.insert_absent(connection, [self._row(arrival) for arrival in rows.values()]))
-        self._hint([*new, *self._forgotten(rows.keys() - new)])
-        answers = []
-        for arrival in arrivals:
-            answers.append(Accepted(arrival.id, duplicate=arrival.id not in new))
-            new.discard(arrival.id)
-        return answers
+            new = set(inbox.insert_absent(connection, self._rows(arrivals)))
+        self._hint_at(arrivals, new)
+        return _answers(arrivals, new)
+
+    def _hint_at(self, arrivals: Sequence[Arrival], new: Collection[str]) -> None:
+        self._hint([*new, *self._forgotten({arrival.id for arrival in arrivals}.difference(new))])
+
+    def _rows(self, arrivals: Sequence[Arrival]) -> list[dict[str, object]]:
+        return [self._row(arrival) for arrival in {arrival.id: arrival for arrival in arrivals}.values()]
 
     def _forgotten(self, repeated: Collection[str]) -> list[str]:
         """Find those among repetitions that nobody worked on yet: whoever was to hint at them may have died before."""
@@ -185,6 +227,16 @@ class Inbox:
             "retry_at_ms": received_at_ms + self._retry_after_ms,
             "stations": f'{{"verified": {verified_ms}{traced}}}',
         }
+
+
+def _answers(arrivals: Sequence[Arrival], new: Collection[str]) -> list[Accepted]:
+    """Answer each; of one that came several times the first is new."""
+    unsaid = set(new)
+    answers = []
+    for arrival in arrivals:
+        answers.append(Accepted(arrival.id, duplicate=arrival.id not in unsaid))
+        unsaid.discard(arrival.id)
+    return answers
 
 
 def _unavailable(error: Exception) -> StoreUnavailable:

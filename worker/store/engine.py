@@ -6,7 +6,7 @@ How each kind of database is opened is in `sqlite.py` and `postgresql.py` beside
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from config.settings import Store as Choices
 from worker.store import postgresql, sqlite
-from worker.store.kept import Kept
+from worker.store.kept import Kept, NotAtHand
 from worker.store.tables import REVISION
 
 T = TypeVar("T")
@@ -57,6 +57,7 @@ class Store:
         parsed, choices = make_url(url), choices or Choices()
         self._ours = postgresql if parsed.get_backend_name() == "postgresql" else sqlite
         self.engine: Engine = self._ours.open_engine(parsed, choices)
+        self._keeping: list[Kept] = []
 
     @property
     def writers_queue(self) -> bool:
@@ -74,8 +75,13 @@ class Store:
         with self._transaction(self._ours.WRITE) as connection:
             yield connection
 
+    @property
+    def answers_later(self) -> bool:
+        """Tell whether its answers come over a socket, for which an event loop can wait: see `write_from_loop`."""
+        return bool(self._ours.ANSWERS_LATER)
+
     @contextmanager
-    def write_in_a_row(self, kept: Kept) -> Iterator[Connection]:
+    def write_in_a_row(self, kept: AbstractContextManager[Connection]) -> Iterator[Connection]:
         """Open a connection for one statement that may write, and that is committed with all it did, or not at all.
 
         PostgreSQL makes a transaction of a statement by itself: what `write` asks it three times is asked once.
@@ -90,9 +96,25 @@ class Store:
         with self._told(), kept as connection, connection.begin(), self._ours.without_waiting(connection):
             yield connection
 
+    @contextmanager
+    def write_from_loop(self, kept: Kept) -> Iterator[Connection]:
+        """Open what `write_in_a_row` does, where that makes nobody wait: in here, wait by `worker/store/awaiting.py`.
+
+        Raises:
+            NotAtHand: a thread has to, which can wait.
+            Contended: another transaction was in the way.
+            StoreUnavailable: the database is away, locked for too long, or full.
+        """
+        if not self.answers_later:
+            raise NotAtHand
+        with self.write_in_a_row(kept.at_hand()) as connection:
+            yield connection
+
     def keep(self, more: Callable[[], bool]) -> Kept:
         """Make what `write_in_a_row` keeps a connection in, as long as there is more to write."""
-        return Kept(self._take, self._ours.may_be_dead, more)
+        kept = Kept(self._take, self._ours.may_be_dead, more)
+        self._keeping.append(kept)
+        return kept
 
     def change(self, work: Callable[[Connection], T]) -> T:
         """Do work in a transaction that may write, and do it again where somebody else came in between.
@@ -139,6 +161,8 @@ class Store:
 
     def close(self) -> None:
         """Give every connection back."""
+        for kept in self._keeping:
+            kept.give_back()
         self.engine.dispose()
 
     @contextmanager

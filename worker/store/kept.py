@@ -1,10 +1,15 @@
 """Keep one connection from transaction to transaction while one follows the other, where each would take it anew."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from sqlalchemy import Connection, QueuePool
+
+
+class NotAtHand(Exception):
+    """No connection is kept that lives: one is to be taken first, for which an event loop cannot wait."""
 
 
 class Kept:
@@ -32,26 +37,49 @@ class Kept:
         self._used_at = 0.0
 
     def __enter__(self) -> Connection:
-        if self._held is not None and self._may_be_dead(self._held, time.monotonic() - self._used_at):
-            self._held.invalidate()
-            self._give_back()
+        self._look()
         if self._held is None:
             self._held = self._take()
         return self._held
 
+    @contextmanager
+    def at_hand(self) -> Iterator[Connection]:
+        """Use the connection that is kept; raises `NotAtHand` where one would have to be taken."""
+        self._look()
+        if self._held is None:
+            raise NotAtHand
+        try:
+            yield self._held
+        except BaseException:
+            self.give_back()
+            raise
+        self._used()
+
+    def give_back(self) -> None:
+        """Keep none until the next transaction."""
+        held, self._held = self._held, None
+        if held is not None:
+            held.close()
+
+    def _used(self) -> None:
+        self._used_at = time.monotonic()
+        if not self._more() or not self._is_spare():
+            self.give_back()
+
+    def _look(self) -> None:
+        if self._held is not None and self._may_be_dead(self._held, time.monotonic() - self._used_at):
+            self._held.invalidate()
+            self.give_back()
+
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._used_at = time.monotonic()
-        if error is not None or not self._more() or not self._is_spare():
-            self._give_back()
+        if error is not None:
+            self.give_back()
+        else:
+            self._used()
 
     def _is_spare(self) -> bool:
         """Tell whether somebody else who needs a connection finds one."""
         pool = self._held.engine.pool if self._held is not None else None
         return isinstance(pool, QueuePool) and pool.checkedout() < pool.size()
-
-    def _give_back(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            held.close()

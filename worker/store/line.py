@@ -10,11 +10,11 @@ import itertools
 import re
 import select
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
@@ -30,6 +30,8 @@ NAMED_MAX: Final = 256
 """Statements that a connection keeps prepared: ours are constants, and far fewer."""
 NOT_PREPARED: Final = "26000"
 """invalid_sql_statement_name: somebody had the server forget what it had prepared."""
+
+T = TypeVar("T")
 
 Driver = psycopg.Connection[Any]
 _Key = tuple[str, Sequence[int]]
@@ -91,7 +93,7 @@ class Line:
         self._unread.append(reply)
         self._unsent += 1
         if self._unsent >= SENT_TOGETHER:
-            self._flush()
+            self._waited(self._leave())
         self.is_sure = True
         return reply
 
@@ -120,17 +122,28 @@ class Line:
         Raises:
             psycopg.Error: the first that is a refusal.
         """
+        self._waited(self.settling())
+
+    def settling(self) -> Generator[int, None, None]:
+        """Do the same for an event loop: give for which events of the socket it has to wait before each further step.
+
+        Raises:
+            psycopg.Error: the first that is a refusal.
+        """
         if not self._piped:
             return
         self.is_sure = False
         self._server.pipeline_sync()
-        self._flush()
-        refusals = [self._take() for _ in range(len(self._unread))]
-        self._next()  # the sync's own
+        yield from self._leave()
+        refusal = None
+        for _ in range(len(self._unread)):
+            said = yield from self._take()
+            refusal = refusal or said
+        yield from self._next()  # the sync's own
         self._server.exit_pipeline_mode()
         self._piped = False
         self.is_sure = True
-        for refusal in filter(None, refusals):
+        if refusal is not None:
             raise refusal
 
     def commit(self) -> None:
@@ -189,18 +202,18 @@ class Line:
     def _read_up_to(self, reply: Reply) -> None:
         self.is_sure = False
         self._server.send_flush_request()
-        self._flush()
+        self._waited(self._leave())
         refusal = None
         while refusal is None and reply in self._unread:
-            refusal = self._take()
+            refusal = self._waited(self._take())
         self.is_sure = True
         if refusal is not None:
             raise refusal
 
-    def _take(self) -> psycopg.Error | None:
+    def _take(self) -> Generator[int, None, psycopg.Error | None]:
         """Read the next reply, and tell if it is a refusal."""
-        result = self._next()
-        while result is not None and self._next() is not None:
+        result = yield from self._next()
+        while result is not None and (yield from self._next()) is not None:
             pass  # to the end of what is said to this one
         reply = self._unread.popleft()
         reply.result = result
@@ -220,18 +233,27 @@ class Line:
             self._names.clear()
         return refusal
 
-    def _next(self) -> PGresult | None:
+    def _next(self) -> Generator[int, None, PGresult | None]:
         while self._server.is_busy():
-            self._wait(select.POLLIN)
+            yield select.POLLIN
             self._server.consume_input()
         return self._server.get_result()
 
-    def _flush(self) -> None:
+    def _leave(self) -> Generator[int, None, None]:
         """Have everything leave; what the server has to say may have to come first."""
         self._unsent = 0
         while self._server.flush():
-            self._wait(select.POLLIN | select.POLLOUT)
+            yield select.POLLIN | select.POLLOUT
             self._server.consume_input()
+
+    def _waited(self, steps: Generator[int, None, T]) -> T:
+        """Go through steps, and let this thread wait before each."""
+        while True:
+            try:
+                events = next(steps)
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]  # what the steps return is of their type
+            self._wait(events)
 
     def _wait(self, events: int) -> None:
         poll = select.poll()

@@ -124,6 +124,16 @@ def send(connection: Connection, text: str, values: Sequence[Any]) -> Answer:
         raise _translated(connection, error) from error
 
 
+def answering(connection: Connection) -> Iterator[tuple[int, int]]:
+    """Have all be answered that was sent: give which socket to wait for, and for which events, before each step.
+
+    Whoever reads an answer afterwards waits for nothing. What is refused is raised.
+    """
+    driver: Any = connection.connection.driver_connection
+    for events in _OPEN[driver].settling():
+        yield driver.pgconn.socket, events
+
+
 def _translated(connection: Connection, error: psycopg.Error) -> BaseException:
     """Say what the driver says as SQLAlchemy does, so that it means the same; a connection that died is dropped."""
     driver: Any = None if connection.invalidated else connection.connection.driver_connection

@@ -9,7 +9,7 @@ import math
 import re
 import select
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -32,6 +32,8 @@ UNDEFINED = frozenset({"42P01", "42703"})
 """undefined_table, undefined_column."""
 
 WRITERS_QUEUE: Final[bool] = False
+ANSWERS_LATER: Final[bool] = True
+"""What is sent is answered over a socket, for which an event loop can wait."""
 WRITE: Final[Mapping[str, Any]] = {}
 READ: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 LOOK: Final = {"isolation_level": "AUTOCOMMIT"}
@@ -108,6 +110,13 @@ def without_waiting(connection: Connection) -> AbstractContextManager[None]:
     from worker.store import pipeline  # noqa: PLC0415 - it needs the driver, which is an extra
 
     return pipeline.opened(connection)
+
+
+def answering(connection: Connection) -> Iterator[tuple[int, int]]:
+    """Have all be answered that was sent: give which socket to wait for, and for which events, before each step."""
+    from worker.store import pipeline  # noqa: PLC0415 - as above
+
+    return pipeline.answering(connection)
 
 
 def may_be_dead(connection: Connection, rested_seconds: float) -> bool:

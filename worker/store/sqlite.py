@@ -23,6 +23,7 @@ from config.settings import Store as Choices
 from worker.room import is_full
 
 WRITERS_QUEUE: Final[bool] = True
+ANSWERS_LATER: Final[bool] = False
 WRITE: Final = {"clawback_read_only": False}
 READ: Final = {"clawback_read_only": True}
 LOOK: Final = READ
