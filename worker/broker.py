@@ -19,8 +19,8 @@ Keys of Dramatiq, only ever read here and only to count (legend: dramatiq/broker
 """
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -38,6 +38,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from config.settings import Settings
+from worker.hinting import KeptConnection, WouldWait
 from worker.loops import new_loop
 from worker.metrics import QueueDepth
 
@@ -121,6 +122,19 @@ def connect(url: str) -> redis.Redis:
     return redis.Redis.from_url(url, **options)
 
 
+def said(broker: RedisBroker, put: Callable[[], object]) -> AbstractContextManager[int]:
+    """Have one message that `put` enqueues leave, and give the socket whose answer is to be waited for within.
+
+    Raises:
+        WouldWait: no connection is there that can be used at once; nothing was said.
+        redis.RedisError: at the end, where the answer is none, or did not come.
+    """
+    script = broker.scripts["dispatch"]
+    if not isinstance(script, _WakingScript):
+        raise WouldWait
+    return script.said(put)
+
+
 def queue_depths(broker: RedisBroker, now: float) -> tuple[QueueDepth, ...]:
     """Count what waits in each queue, and tell how old it is, in one round trip.
 
@@ -183,7 +197,7 @@ class _WakingScript:
     def __init__(self, script: Script, pool: redis.ConnectionPool, namespace: str) -> None:
         text = cast("bytes", script.script)  # encoded by its client, whatever it was
         self._script = script.registered_client.register_script(WAKE.encode() + text)
-        self._put = _KeptConnection(self._script, pool)
+        self._put = KeptConnection(self._script, pool)
         self._namespace = namespace
         self._emptied: set[str] = set()
 
@@ -195,6 +209,10 @@ class _WakingScript:
             if command == "fetch":
                 return self._fetch(queue_name, args, keys)
         return self._script(args=args, keys=keys)
+
+    def said(self, put: Callable[[], object]) -> AbstractContextManager[int]:
+        """Say what `put` enqueues over the connection that is kept for it."""
+        return self._put.said(put)
 
     def _fetch(self, queue_name: str, args: Sequence[Any], keys: Sequence[Any]) -> Any:
         """Fetch; where the last time brought fewer than asked for, there is nothing until somebody wakes."""
@@ -214,44 +232,6 @@ class _WakingScript:
             woken, fetched = pipe.execute(raise_on_error=False)
         _raised(woken)  # else this would ask without a pause
         return self._script(args=args, keys=keys) if isinstance(fetched, NoScriptError) else _raised(fetched)
-
-
-class _KeptConnection:
-    """Run a script over a connection that is kept from one time to the next.
-
-    To take one from the pool, to look whether it still lives and to give it back was a fifth of what a hint takes.
-    One that died in between costs the second try that every command has (`connect`). Who finds it in use takes one of
-    the pool, as ever: nobody waits for an answer to somebody else.
-    """
-
-    def __init__(self, script: Script, pool: redis.ConnectionPool) -> None:
-        self._script = script
-        self._pool = pool
-        self._turn = threading.Lock()
-        self._client: redis.Redis | None = None
-
-    def __call__(self, *, args: Sequence[Any], keys: Sequence[Any]) -> Any:
-        if not self._turn.acquire(blocking=False):
-            return self._script(args=args, keys=keys)
-        try:
-            return self._script(args=args, keys=keys, client=self._kept())
-        except BaseException:
-            self._drop()
-            raise
-        finally:
-            self._turn.release()
-
-    def _kept(self) -> redis.Redis:
-        if self._client is None:
-            self._client = redis.Redis(connection_pool=self._pool, single_connection_client=True)
-        return self._client
-
-    def _drop(self) -> None:
-        """Give it back to the pool, closed: whoever was interrupted left an answer in it that is nobody else's."""
-        if self._client is not None and (connection := self._client.connection):
-            connection.disconnect()  # type: ignore[no-untyped-call]  # redis-py leaves it untyped
-            self._client.close()
-        self._client = None
 
 
 def _raised(answer: Any) -> Any:

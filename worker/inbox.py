@@ -7,17 +7,21 @@ load one fsync and one queue message serve many requests, without a timer that w
 import asyncio
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import structlog
 
 from handlers import ids
 from schemas.received import Identity
 from worker.bodies import PLAIN, Bodies
+from worker.broker import ANSWER_SECONDS_MAX
 from worker.flow import Flow
+from worker.hinting import WouldWait
 from worker.runtime import Queue, QueueUnavailable
 from worker.store import inbox
-from worker.store.awaiting import answered
+from worker.store.awaiting import answered, ready
 from worker.store.engine import Store, StoreUnavailable
 from worker.store.kept import NotAtHand
 from worker.tracing import TRACEPARENT
@@ -69,6 +73,15 @@ class Accepted:
     duplicate: bool
 
 
+@runtime_checkable
+class HintsFromLoop(Protocol):
+    """A queue whose answers come over a socket, for which an event loop can wait."""
+
+    def hinting(self, ids: Sequence[str]) -> AbstractContextManager[int]:
+        """Hint, and give the socket to wait for within. Raises `WouldWait` or `QueueUnavailable`."""
+        ...
+
+
 class Inbox:
     """The door of the store for notifications. Make one per event loop.
 
@@ -91,6 +104,7 @@ class Inbox:
     ) -> None:
         self._store = store
         self._queue = queue
+        self._hints = queue if isinstance(queue, HintsFromLoop) else None
         self._bodies = bodies
         self._retry_after_ms = int(retry_after_seconds * 1000)
         self._waiting: deque[tuple[Arrival, asyncio.Future[Accepted]]] = deque()
@@ -171,8 +185,22 @@ class Inbox:
             found = inbox.insert_absent(connection, self._rows(arrivals))
             await answered(connection)
             new = set(found)
-        await asyncio.to_thread(self._hint_at, arrivals, new)
+        await self._hint_from_loop(arrivals, new)
         return _answers(arrivals, new)
+
+    async def _hint_from_loop(self, arrivals: Sequence[Arrival], new: Collection[str]) -> None:
+        if len(new) == len(arrivals) and self._hints is not None:
+            try:
+                with self._hints.hinting(list(new)) as socket:
+                    await ready(socket, seconds=ANSWER_SECONDS_MAX)
+            except WouldWait:
+                pass  # a thread tries again
+            except QueueUnavailable:
+                _missed(len(new))
+                return
+            else:
+                return
+        await asyncio.to_thread(self._hint_at, arrivals, new)
 
     def _store_and_hint(self, arrivals: Sequence[Arrival]) -> list[Accepted]:
         with self._store.write_in_a_row(self._kept) as connection:
@@ -201,7 +229,7 @@ class Inbox:
             if ids:
                 self._queue.put_notifications(ids)
         except QueueUnavailable:
-            log.warning("queue.unavailable", queue="notifications", waiting=len(ids))
+            _missed(len(ids))
 
     def _row(self, arrival: Arrival) -> dict[str, object]:
         identity = arrival.identity
@@ -227,6 +255,10 @@ class Inbox:
             "retry_at_ms": received_at_ms + self._retry_after_ms,
             "stations": f'{{"verified": {verified_ms}{traced}}}',
         }
+
+
+def _missed(hints: int) -> None:
+    log.warning("queue.unavailable", queue="notifications", waiting=hints)
 
 
 def _answers(arrivals: Sequence[Arrival], new: Collection[str]) -> list[Accepted]:

@@ -1,13 +1,15 @@
 """Put hints on the queue: ids of rows that are worth a look."""
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import redis
 from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 
-from worker.broker import DELIVERIES, NOTIFICATIONS
+from worker.broker import DELIVERIES, NOTIFICATIONS, said
+from worker.hinting import WouldWait
 from worker.runtime import QueueUnavailable
 
 IDS_PER_MESSAGE_MAX = 128
@@ -32,6 +34,26 @@ class BrokerQueue:
         """Hint at notifications to process. Raises `QueueUnavailable`."""
         self._put("process", NOTIFICATIONS, ids)
 
+    @contextmanager
+    def hinting(self, ids: Sequence[str]) -> Iterator[int]:
+        """Hint as `put_notifications` does, and wait for nothing: within, wait until this socket may be read.
+
+        Raises:
+            WouldWait: nobody knows whether they were put; a thread has to, which can wait.
+            QueueUnavailable: no answer came.
+        """
+        if len(ids) > IDS_PER_MESSAGE_MAX or time.monotonic() < self._silent_until:
+            raise WouldWait
+        message: Message[None] = Message(NOTIFICATIONS, "process", args=(list(ids),), kwargs={}, options={})
+        try:
+            with said(self.broker, lambda: self.broker.enqueue(message)) as socket:
+                yield socket
+        except redis.TimeoutError as error:
+            self._silent_until = time.monotonic() + SILENT_SECONDS
+            raise QueueUnavailable("silent") from error
+        except redis.RedisError as error:
+            raise WouldWait from error
+
     def put_deliveries(self, ids: Collection[str]) -> None:
         """Hint at deliveries to attempt, with their subscribers where they are known. Raises `QueueUnavailable`."""
         self._put("deliver", DELIVERIES, ids)
@@ -47,8 +69,8 @@ class BrokerQueue:
     def _put(self, actor: str, queue: str, ids: Collection[str]) -> None:
         each = list(ids)
         chunks = (each[start : start + IDS_PER_MESSAGE_MAX] for start in range(0, len(each), IDS_PER_MESSAGE_MAX))
-        said = ({id_: ids[id_] for id_ in chunk} if isinstance(ids, Mapping) else chunk for chunk in chunks)
-        self._send(Message(queue, actor, args=(one,), kwargs={}, options={}) for one in said)
+        portions = ({id_: ids[id_] for id_ in chunk} if isinstance(ids, Mapping) else chunk for chunk in chunks)
+        self._send(Message(queue, actor, args=(one,), kwargs={}, options={}) for one in portions)
 
     def _send(self, messages: Iterable[Message[None]]) -> None:
         if time.monotonic() < self._silent_until:

@@ -1,22 +1,31 @@
 """Accepting while one commit follows the other: the event loop itself speaks to PostgreSQL, and waits for nobody.
 
-Real: inbox, store on PostgreSQL, its server. Double: the queue. What holds wherever it is stored is in `test_inbox.py`.
+Real: inbox, store on PostgreSQL, its server, and a broker where it matters; else the queue is a double. What holds
+wherever it is stored is in `test_inbox.py`.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from config.settings import Settings
 from tests.clusters import Cluster
+from tests.services import on_valkey, valkey
 from tests.worker.desk import Desk, arrival, desk
+from worker.broker import make_broker, queue_depths
 from worker.inbox import BATCH_BYTES_MAX, Accepted, Inbox
+from worker.queue import BrokerQueue
 from worker.store import tables
 from worker.store.engine import StoreUnavailable
 from worker.store.kept import NotAtHand
+
+__all__ = ["on_valkey", "valkey"]
 
 END = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
 BLOCKED = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
@@ -107,6 +116,41 @@ async def test_a_repetition_is_told_and_hinted_at_again(at: Desk, inbox: Inbox):
     assert [arrival(1).id] * 2 == at.queue.notifications
 
 
+async def test_one_commit_after_the_other_takes_no_thread(at: Desk, on_valkey: Settings):
+    """Once connections are at hand, what is new is stored and hinted at by the loop alone, and all of it is there."""
+    queue = BrokerQueue(make_broker(on_valkey))
+    inbox = Inbox(at.store, queue, rest_seconds=600)
+    await inbox.accept(arrival("first"))
+    with closing(_NoThread()) as none:
+        asyncio.get_running_loop().set_default_executor(none)
+        for start in range(0, 30, 10):
+            await asyncio.gather(*map(inbox.accept, map(arrival, range(start, start + 10))))
+    await inbox.close()
+
+    hinted = queue_depths(queue.broker, 0.0)[0].messages["ready"]
+    assert (30, 4) == (len(stored(at)), hinted)
+    queue.close()
+
+
+@pytest.mark.parametrize("away", ["silent", "gone", "forgetful"])
+async def test_a_broker_that_fails_refuses_nobody(at: Desk, on_valkey: Settings, away: str):
+    """A broker that says nothing, closed the connection or knows no script costs at most a hint, and no 200."""
+    queue = BrokerQueue(make_broker(on_valkey))
+    inbox = Inbox(at.store, queue, rest_seconds=600)
+    await inbox.accept(arrival("first"))
+    client: Any = queue.broker.client
+    if away == "silent":
+        client.client_pause(2_500)
+    elif away == "gone":
+        client.client_kill_filter(_type="normal", skipme=True)
+    else:
+        client.script_flush()
+
+    assert Accepted(arrival(1).id, duplicate=False) == await inbox.accept(arrival(1))
+    await inbox.close()
+    queue.close()
+
+
 @pytest.mark.parametrize("size", [10_000, BATCH_BYTES_MAX // 50])
 async def test_what_does_not_leave_at_once_is_stored_whole(at: Desk, inbox: Inbox, size: int):
     """More than a socket takes at once is stored as it came; so is what would keep the loop too long."""
@@ -123,6 +167,17 @@ async def test_a_loop_is_given_no_connection_that_it_would_wait_for(at: Desk):
     kept = at.store.keep(lambda: False)
     with pytest.raises(NotAtHand), at.store.write_from_loop(kept):
         pass
+
+
+class _NoThread(ThreadPoolExecutor):
+    """An executor for whoever must not need one."""
+
+    def submit(self, *_: Any, **__: Any) -> Any:
+        raise AssertionError("a thread was asked for")
+
+    def close(self) -> None:
+        """End it."""
+        self.shutdown()
 
 
 def _database(at: Desk) -> str:

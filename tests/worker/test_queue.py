@@ -1,18 +1,22 @@
 """Hints go out quickly, in handy portions, and a broker that is away is told apart from a mistake."""
 
 import json
+import select
 import socket
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from dramatiq.brokers.redis import RedisBroker
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from config.settings import Broker, Settings
 from tests.services import on_valkey, require_valkey, valkey
-from worker.broker import DELIVERIES, NOTIFICATIONS, make_broker
+from worker.broker import ANSWER_SECONDS_MAX, DELIVERIES, NOTIFICATIONS, connect, make_broker
+from worker.hinting import WouldWait
 from worker.queue import IDS_PER_MESSAGE_MAX, BrokerQueue
 from worker.runtime import QueueUnavailable
 from worker.valkey import EmbeddedValkey
@@ -94,6 +98,59 @@ def test_hint_outlives_its_connection(hints):
     hints.put_notifications(["ntf_3"])
 
     assert [["ntf_1"], ["ntf_2"], ["ntf_3"]] == [message["args"][0] for message in waiting(hints, NOTIFICATIONS)]
+
+
+def test_a_loop_hints_without_waiting(hints):
+    """Once a connection is there, a hint leaves at once; whoever hints meanwhile takes another connection."""
+    hints.put_notifications(["ntf_1"])
+    with hints.hinting(["ntf_2"]) as socket_:
+        hints.put_notifications(["ntf_3"])
+        select.select([socket_], [], [], ANSWER_SECONDS_MAX)
+
+    assert {"ntf_1", "ntf_2", "ntf_3"} == {message["args"][0][0] for message in waiting(hints, NOTIFICATIONS)}
+
+
+def test_a_loop_is_told_where_it_would_wait(hints):
+    """No connection, or one in use or ended by its server, a script to be sent again, too many ids: a thread's."""
+    _assert_it_would_wait(hints)  # nobody connected
+    hints.put_notifications(["ntf_1"])
+    with hints.hinting(["ntf_2"]) as socket_:
+        _assert_it_would_wait(hints)  # in use
+        select.select([socket_], [], [], ANSWER_SECONDS_MAX)
+    _assert_it_would_wait(hints, ["ntf_many"] * (IDS_PER_MESSAGE_MAX + 1))
+    hints.broker.client.script_flush()
+    _assert_it_would_wait(hints)
+    hints.put_notifications(["ntf_3"])
+    hints.broker.client.client_kill_filter(_type="normal", skipme=True)
+    _assert_it_would_wait(hints)
+    hints.put_notifications(["ntf_4"])
+
+    put = [message["args"][0][0] for message in waiting(hints, NOTIFICATIONS)]
+    assert ["ntf_1", "ntf_2", "ntf_3", "ntf_4"] == put
+
+
+def test_a_broker_that_knows_no_waking_makes_a_loop_wait(on_valkey):
+    """A queue over Dramatiq's own broker hints by a thread alone."""
+    queue = BrokerQueue(RedisBroker(client=connect(on_valkey.broker.url)))
+    _assert_it_would_wait(queue)
+    queue.close()
+
+
+def test_a_broker_that_says_nothing_is_left_alone(hints):
+    """Where no answer came in time, nobody waits for the next one either."""
+    hints.put_notifications(["ntf_1"])
+    hints.broker.client.client_pause(200)
+    with pytest.raises(QueueUnavailable), hints.hinting(["ntf_2"]):
+        pass
+    _assert_it_would_wait(hints)
+
+    with pytest.raises(QueueUnavailable):
+        hints.put_notifications(["ntf_3"])
+
+
+def _assert_it_would_wait(hints: BrokerQueue, ids: Sequence[str] = ("ntf_lost",)) -> None:
+    with pytest.raises(WouldWait), hints.hinting(ids) as socket_:
+        select.select([socket_], [], [], ANSWER_SECONDS_MAX)
 
 
 def test_broker_that_comes_back_is_hinted_at_again(tmp_path):
