@@ -135,7 +135,7 @@ def _check(place: Place, kind: Kind, count: int) -> None:
     with place.store().read() as connection:
         found = connection.execute(statement).scalar_one()
     if found < count:
-        raise RuntimeError(f"{count} were accepted, and {found} are stored")
+        raise RuntimeError(f"{count} were sent, and {found} are stored")
 
 
 def _figures(pair: Pair, turns: Turns, size: int) -> Iterator[Figure]:

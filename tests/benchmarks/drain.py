@@ -27,7 +27,7 @@ from worker.store.tables import entitlements, events, notifications, refunds
 
 CASES = ((POSTGRESQL, STRIPE, 2), (POSTGRESQL, STRIPE, 1), (POSTGRESQL, APPLE, 2), (SQLITE, STRIPE, 2))
 ARRIVE_TOGETHER = 64
-"""As many as a door with 64 connections commits at a time at most, and so queues in one message."""
+"""As many as a door with 128 connections commits at a time, and so queues in one message: others arrive meanwhile."""
 WARM, SECONDS = 500, 1.5
 """Customers before the first run; how long a run of ours lasts about."""
 LOOK_SECONDS = 0.005

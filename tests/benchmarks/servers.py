@@ -31,10 +31,11 @@ NOOP_NAMESPACE, NOOP_QUEUE, NOOP_THREADS = "noop", "notifications", 8
 
 
 class _Mute(asyncio.Protocol):
-    """Answers as soon as a request is complete."""
+    """Answers as soon as a request is complete, the first one of each connection in its own way."""
 
-    def __init__(self, answer: bytes = ANSWER) -> None:
+    def __init__(self, answer: bytes = ANSWER, first: bytes = b"") -> None:
         self._answer = answer
+        self._first = first or answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.WriteTransport = transport  # type: ignore[assignment]  # a TCP transport is one
@@ -50,7 +51,8 @@ class _Mute(asyncio.Protocol):
         self._left -= len(data)
         if self._left <= 0:
             self._left = 0
-            self._transport.write(self._answer)
+            self._transport.write(self._first)
+            self._first = self._answer
 
 
 async def _ok(request: web.Request) -> web.Response:
@@ -78,13 +80,13 @@ async def mute(port: int, control: Control) -> None:
 
 
 @contextmanager
-def answering(answer: bytes, new_loop: Callable[[], asyncio.AbstractEventLoop]) -> Iterator[int]:
-    """Give the port of a server in a thread that answers everything alike."""
+def answering(answer: bytes, new_loop: Callable[[], asyncio.AbstractEventLoop], first: bytes = b"") -> Iterator[int]:
+    """Give the port of a server in a thread that answers everything alike, but the first on each connection."""
     ports: queue.SimpleQueue[int] = queue.SimpleQueue()
     stop = threading.Event()
 
     async def serve() -> None:
-        server = await asyncio.get_running_loop().create_server(lambda: _Mute(answer), "127.0.0.1", 0)
+        server = await asyncio.get_running_loop().create_server(lambda: _Mute(answer, first), "127.0.0.1", 0)
         ports.put(server.sockets[0].getsockname()[1])
         await asyncio.to_thread(stop.wait)
         server.close()

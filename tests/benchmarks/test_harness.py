@@ -46,7 +46,7 @@ def test_an_answer_without_its_length_is_refused():
         ends_at(b"HTTP/1.1 200 OK\r\n\r\n")
 
 
-@pytest.mark.parametrize(("line", "accepted"), [(b"200 OK", 20), (b"503 Service Unavailable", 0)])
+@pytest.mark.parametrize(("line", "accepted"), [(b"200 OK", 20), (b"400 Bad Request", 0)])
 def test_only_a_200_counts(line, accepted):
     """Every request is sent once; an answer that is not 200 is counted as refused."""
     answer = ANSWER.replace(b"200 OK", line)
@@ -55,6 +55,14 @@ def test_only_a_200_counts(line, accepted):
 
     assert (accepted, 20 - accepted) == (shooting.accepted, shooting.refused)
     assert accepted == len(shooting.waits)
+
+
+def test_whoever_hears_503_comes_again():
+    """A request that is not let in is sent once more, and counts when it is accepted."""
+    with answering(ANSWER, uvloop.new_event_loop, ANSWER.replace(b"200 OK", b"503 Service Unavailable")) as port:
+        shooting = shoot(port, [request("/", b"x", {})] * 20, connections=3)
+
+    assert (20, 0, 3) == (shooting.accepted, shooting.refused, shooting.repeated)
 
 
 def test_a_line_of_proc_is_read_past_any_name():
