@@ -179,6 +179,7 @@ def due(connection: Connection, now_ms: int, limit: int) -> list[str]:
 
 def due_of(connection: Connection, subscriber: str, now_ms: int, limit: int) -> Sequence[str]:
     """List a subscriber's deliveries to attempt now, the longest due first."""
+    walk_in_order(connection)
     asked = {"subscriber": subscriber, "now_ms": now_ms, "most": limit}
     return connection.execute(_longest_due, asked).scalars().all()
 
