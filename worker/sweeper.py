@@ -71,7 +71,7 @@ def sweep(runtime: Runtime) -> int:
     Raises:
         StoreUnavailable: nothing was changed; the next round finds the same.
     """
-    with runtime.store.look() as connection:
+    with runtime.store.read() as connection:
         asked = waiting.ask(connection, runtime.settings.apps, now_ms=int(runtime.clock() * 1000))
     if not any(asked):
         return 0

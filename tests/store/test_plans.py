@@ -202,11 +202,15 @@ def test_whose_turn_it_is_is_one_look_for_each_customer(tmp_path: Path, new_data
             asked = {(who, "acme", f"user-{number}") for number in range(95, 103)}
             first = outbox.first_in_line(connection, asked)
             claimed = outbox.claim(connection, [f"old-{number}" for number in range(280, 310)], 10**13)
+        with at.store.read() as connection:
+            assert waiting.ask(connection, ["acme"], now_ms=10**13).deliveries
+        with at.store.write() as connection:
+            assert 10 == len(outbox.due(connection, 10**13, 10))
 
     assert {(who, "acme", f"user-{number}"): f"old-{number + 200}" for number in range(95, 100)} == first
     assert {f"old-{number}" for number in range(280, 301)} == {one.id for one in claimed.claims}
     read = [(float(rows) * int(loops), plan) for _, plan in plans.found for rows, loops in READ.findall(plan)]
-    assert 3 <= len(read)
+    assert 6 <= len(read)
     assert [] == [plan for rows, plan in read if rows > 30]
     assert [] == [plan for _, plan in plans.found if "Removed by Filter" in plan.split("SubPlan")[-1]]
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, select
 
 from worker.store import inbox, lapses, outbox
+from worker.store.postgresql import walk_in_order
 
 
 class Waiting(NamedTuple):
@@ -18,6 +19,7 @@ class Waiting(NamedTuple):
 
 def ask(connection: Connection, apps: Collection[str], *, now_ms: int) -> Waiting:
     """Tell what `inbox.overdue`, `outbox.due` and `lapses.run_out` would find something of."""
+    walk_in_order(connection)
     asked = {"now_ms": now_ms, "now": now_ms // 1000, "apps": list(apps)}
     return Waiting(*map(bool, connection.execute(_ANYTHING, asked).one()))
 
