@@ -7,7 +7,7 @@ wherever it is stored is in `test_inbox.py`.
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,32 +52,33 @@ def stored(at: Desk) -> set[str]:
     return {row["id"] for row in at.rows(tables.notifications)} - {arrival("first").id}
 
 
-async def test_others_are_served_while_postgresql_writes(at: Desk, inbox: Inbox, postgresql: Cluster):
-    """A commit that takes its time holds up whoever waits for it, and not the loop."""
+@asynccontextmanager
+async def held_up(at: Desk, inbox: Inbox, postgresql: Cluster) -> AsyncIterator[tuple[asyncio.Task[Accepted], Any]]:
+    """Let an insert wait for a lock; give who waits for it, and the connection that holds the lock."""
     async with asyncio.timeout(BLOCKED_SECONDS_MAX):
         with closing(postgresql.connect(_database(at))) as other:
             other.autocommit = False
             other.execute("LOCK TABLE notifications IN EXCLUSIVE MODE")
             waiting = asyncio.create_task(inbox.accept(arrival(1)))
             await _blocked(at, postgresql)
-            assert not waiting.done()
-            other.rollback()
+            yield waiting, other
 
+
+async def test_others_are_served_while_postgresql_writes(at: Desk, inbox: Inbox, postgresql: Cluster):
+    """A commit that takes its time holds up whoever waits for it, and not the loop."""
+    async with held_up(at, inbox, postgresql) as (waiting, other):
+        assert not waiting.done()
+        other.rollback()
         assert Accepted(arrival(1).id, duplicate=False) == await waiting
 
 
 async def test_a_connection_that_dies_in_the_middle_is_an_outage_once(at: Desk, inbox: Inbox, postgresql: Cluster):
     """Whoever waited hears 503, nothing is stored, and the next one has a connection that lives."""
-    async with asyncio.timeout(BLOCKED_SECONDS_MAX):
-        with closing(postgresql.connect(_database(at))) as other:
-            other.autocommit = False
-            other.execute("LOCK TABLE notifications IN EXCLUSIVE MODE")
-            waiting = asyncio.create_task(inbox.accept(arrival(1)))
-            await _blocked(at, postgresql)
-            with postgresql.connect() as third:
-                third.execute(END, [_database(at)])
-            with pytest.raises(StoreUnavailable):
-                await waiting
+    async with held_up(at, inbox, postgresql) as (waiting, _):
+        with postgresql.connect() as third:
+            third.execute(END, [_database(at)])
+        with pytest.raises(StoreUnavailable):
+            await waiting
     assert set() == stored(at)
 
     await inbox.accept(arrival(2))
