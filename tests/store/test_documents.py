@@ -10,34 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from handlers.decide import decide
 from handlers.samples import sample
-from schemas.book import Book
 from schemas.entry import Entry
 from schemas.events import EVENT_TYPES
-from schemas.resources import Customer, Event, Purchase
-from tests.strategies import APP, NOW_MS, some_entries
+from schemas.resources import Customer, Purchase
+from tests.laws.test_ledger_laws import told
+from tests.strategies import some_entries
 from worker.store.documents import Documents, plain
 
 ANY = st.text(st.characters(exclude_categories=["Cs"]))
-
-
-def everything(entries: list[Entry]) -> tuple[Book, list[Event]]:
-    """Say entries one by one."""
-    book = Book()
-    events: list[Event] = []
-    for entry in entries:
-        decision = decide(book, [entry], app=APP, now_ms=NOW_MS)
-        book = decision.book
-        events += decision.events
-    return book, events
 
 
 @given(some_entries())
 def test_what_is_decided_is_written_as_pydantic_writes_it(entries: list[Entry]):
     """Every event of a story, twice, and every purchase is byte for byte what pydantic makes of it alone."""
     documents = Documents()
-    book, events = everything(entries)
+    book, events = told(entries)
     purchases = [purchase for lineage in book.lineages.values() for purchase in lineage.purchases]
 
     assert TypeAdapter(list[Purchase]).dump_json(purchases).decode() == documents.of_all(purchases)
