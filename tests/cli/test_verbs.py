@@ -88,6 +88,19 @@ def test_supervisor_imports_only_what_it_runs(verb):
     assert set() == slow & set(printed.split())
 
 
+def test_what_stays_up_imports_nothing_for_what_it_does_not_do():
+    """An endpoint holds neither rich, nor OpenTelemetry, nor a driver of the other database; each can be had later."""
+    program = (
+        "import socket, sys; from worker.cli import run; ours, its = socket.socketpair(); ours.close()\n"
+        "run(['serve', '--wait', '--control', str(its.detach())]); print(*sys.modules)\n"
+        "import opentelemetry, rich, structlog; structlog.dev.ConsoleRenderer()"
+    )
+    printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert set() == {"rich", "pygments", "opentelemetry", "sqlite3"} & set(printed.split())
+    assert {"structlog", "redis", "worker.serve"} <= set(printed.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from worker import garbage, room
+from worker import garbage, lean, room
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "run": ("worker.cli.run", "Start everything here: broker, endpoint, workers."),
@@ -36,6 +36,9 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "version": ("worker.cli.version", "Say which version this is."),
 }
 """Verb → the module whose `command` it is, and its line in the list. A verb whose module is not there is not either."""
+
+STAY_UP = frozenset({"serve", "work"})
+"""Verbs whose processes are many and stay: what they hold in memory counts."""
 
 EXIT_CODES: Mapping[str, int] = {
     "config.problems.ConfigError": 2,
@@ -71,6 +74,8 @@ class Verbs(click.Group):
         """Import one verb."""
         if cmd_name not in self.list_commands(ctx):
             return None
+        if cmd_name in STAY_UP:
+            lean.import_structlog()
         command: click.Command = importlib.import_module(VERBS[cmd_name][0]).command
         return command
 

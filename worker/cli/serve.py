@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from config.logs import configure_logs
+from worker import lean
 from worker.cli.common import control_option, installation_options, load_settings
 from worker.collector import refuse_missing_extra
 from worker.control import Control
@@ -36,6 +37,7 @@ def command(
     if control is None:  # nobody above has said so
         warn_of_no_key(settings)
     if processes == 1:
+        lean.import_redis()
         from worker.serve import serve
 
         serve(settings, line, share_port=share_port)
@@ -48,6 +50,7 @@ def command(
 
 def _waited(line: Control) -> bool:
     """Import what there is to import, and wait until the supervisor has prepared the work; False: it never will."""
+    lean.import_redis()
     for name in ("config.load", "worker.filters", "worker.serve"):
         importlib.import_module(name)
     return line.waited()

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from config.logs import configure_logs
+from worker import lean
 from worker.cli.common import control_option, installation_options, load_settings
 from worker.collector import refuse_missing_extra
 from worker.control import Control
@@ -33,6 +34,7 @@ def command(
         warn_of_no_key(settings)
     count = processes or settings.work.processes
     if count == 1:
+        lean.import_redis()
         from worker.work import work
 
         work(settings, line, share_port=share_port)

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from importlib import import_module
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -15,7 +16,6 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from config.settings import Store as Choices
-from worker.store import postgresql, sqlite
 from worker.store.kept import Kept, NotAtHand
 from worker.store.tables import REVISION
 
@@ -55,7 +55,8 @@ class Store:
         self.url = url
         self._met = met
         parsed, choices = make_url(url), choices or Choices()
-        self._ours = postgresql if parsed.get_backend_name() == "postgresql" else sqlite
+        # The other one is not imported: what it needs is megabytes in each process.
+        self._ours = import_module(f"worker.store.{parsed.get_backend_name()}")
         self.engine: Engine = self._ours.open_engine(parsed, choices)
         self._keeping: list[Kept] = []
 
