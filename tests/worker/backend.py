@@ -12,14 +12,16 @@ from typing import Any, Self
 import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
+from sqlalchemy import select
 
 from config.settings import Settings
-from tests.store.outbox_story import SEALER, SECRET, new_store, subscribe_by_api, subscriber
+from tests.store.outbox_story import SEALER, SECRET, announce, new_store, subscribe_by_api, subscriber
 from tests.worker.receiver import doubts
 from worker.delivery import Deliverer
 from worker.metrics import Metrics
 from worker.runtime import Runtime
 from worker.store import outbox
+from worker.store.tables import attempts
 
 Answer = Callable[["Told"], Awaitable[web.StreamResponse] | web.StreamResponse]
 
@@ -175,3 +177,14 @@ async def open_backend() -> AsyncIterator[Backend]:
     """Run a backend that thanks for everything."""
     async with Backend() as backend:
         yield backend
+
+
+def happened(runtime: Runtime, *told: Any) -> list[str]:
+    """Commit events, and give the deliveries that may begin."""
+    return announce(runtime.store, told, now=runtime.clock())
+
+
+def attempt_rows(runtime: Runtime) -> list[Any]:
+    """Read every attempt, oldest first."""
+    with runtime.store.read() as connection:
+        return list(connection.execute(select(attempts).order_by(attempts.c.id)))
