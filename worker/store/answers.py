@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
+from worker.store import upsert
 from worker.store.tables import idempotency
 
 SEALED: Final = "sealed:"
@@ -44,9 +44,9 @@ def claim(connection: Connection, key: str, fingerprint: str, *, now_ms: int, ke
         kept_ms: how long a key is remembered.
     """
     _forget(connection, key, now_ms, kept_ms)
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     row = {"key": key, "fingerprint": fingerprint, "created_at_ms": now_ms}
-    statement = dialect.insert(idempotency).values(row).on_conflict_do_nothing().returning(idempotency.c.key)
+    claiming = upsert.insert(connection.dialect.name, idempotency).values(row)
+    statement = claiming.on_conflict_do_nothing().returning(idempotency.c.key)
     if connection.execute(statement).first() is not None:
         return Claimed(mine=True, fingerprint=fingerprint, since_ms=now_ms)
     known = connection.execute(select(idempotency).where(idempotency.c.key == key)).first()

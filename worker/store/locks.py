@@ -11,8 +11,8 @@ import socket
 from functools import lru_cache
 
 from sqlalchemy import BigInteger, ColumnElement, Connection, Executable, Text, bindparam, cast, func, or_
-from sqlalchemy.dialects import postgresql, sqlite
 
+from worker.store import upsert
 from worker.store.tables import locks
 
 
@@ -39,8 +39,7 @@ def acquire(connection: Connection, name: str, *, holder: str, lease_ms: int) ->
 def _taking(dialect: str) -> Executable:
     """Write the statement once: it is made of circles, which a worker would leave to Python's collector each second."""
     now, lease_ms, holder = _now_ms(dialect), bindparam("lease_ms", type_=BigInteger), bindparam("holder", type_=Text)
-    statement = (postgresql if dialect == "postgresql" else sqlite).insert(locks)
-    statement = statement.values(name=bindparam("name"), holder=holder, until_ms=now + lease_ms)
+    statement = upsert.insert(dialect, locks).values(name=bindparam("name"), holder=holder, until_ms=now + lease_ms)
     # An end that no lease could have reached was written before the database's clock was set back.
     over = or_(locks.c.until_ms <= now, locks.c.until_ms > now + lease_ms)
     statement = statement.on_conflict_do_update(

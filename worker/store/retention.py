@@ -11,13 +11,12 @@ the last time is looked at again, however much of it there is, and hides nothing
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from handlers import ids as identify
-from worker.store import bulk
+from worker.store import bulk, upsert
 from worker.store.feed import PRUNED, newest_position, pruned_position
 from worker.store.tables import attempts, deliveries, events, marks, subscribers
 
@@ -131,8 +130,7 @@ def _portions(ids: list[str], size: int = 1_000) -> Iterable[list[str]]:
 
 
 def _mark(connection: Connection, name: str, value: int) -> None:
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    statement = dialect.insert(marks).values(name=name, value=str(value))
+    statement = upsert.insert(connection.dialect.name, marks).values(name=name, value=str(value))
     connection.execute(
         statement.on_conflict_do_update(index_elements=["name"], set_={"value": statement.excluded.value})
     )

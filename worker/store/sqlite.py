@@ -21,6 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from config.settings import Store as Choices
 from worker.room import is_full
+from worker.store.tables import metadata
 
 WRITERS_QUEUE: Final[bool] = True
 ANSWERS_LATER: Final[bool] = False
@@ -43,6 +44,7 @@ def open_engine(url: URL, choices: Choices) -> Engine:
         # The database holds receipts and users: a directory that we make is ours alone.
         Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     wait_seconds = choices.wait_timeout_seconds
+    _tell_tables()
     engine = create_engine(
         url, connect_args={"timeout": wait_seconds}, pool_size=16, max_overflow=8, hide_parameters=True
     )
@@ -62,6 +64,14 @@ def open_engine(url: URL, choices: Choices) -> Engine:
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin)
     return engine
+
+
+def _tell_tables() -> None:
+    """Tell tables and indexes what is said of them for SQLite."""
+    for table in metadata.tables.values():
+        table.dialect_options["sqlite"].update(table.info.get("sqlite", {}))
+        for index in table.indexes:
+            index.dialect_options["sqlite"].update(index.info.get("sqlite", {}))
 
 
 def without_waiting(_connection: Connection) -> AbstractContextManager[None]:

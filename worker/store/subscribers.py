@@ -21,11 +21,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, delete, func, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from config.settings import Subscriber as Configured
 from handlers import ids as identify
 from worker.keyring import NOTHING_KEPT
+from worker.store import upsert
 from worker.store.queries import After, Filters, equal, newest_first, rows
 from worker.store.standing import disabled
 from worker.store.tables import PENDING, deliveries, subscribers
@@ -88,9 +88,9 @@ def backlog(connection: Connection, ids: Collection[str]) -> dict[str, int]:
 
 def add_subscriber(connection: Connection, values: Mapping[str, Any], *, now: float) -> bool:
     """Enter one, who is told from now on; tell whether its address was free."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     new = {**ENABLED, "created_at": int(now), "changed_at": int(now), **values}
-    entered = dialect.insert(subscribers).values(new).on_conflict_do_nothing().returning(_c.id)
+    entering = upsert.insert(connection.dialect.name, subscribers).values(new)
+    entered = entering.on_conflict_do_nothing().returning(_c.id)
     return connection.execute(entered).first() is not None
 
 

@@ -75,13 +75,16 @@ PENDING: Final = literal_column("'pending'", Text())
 # A row that is rewritten stays on its page where there is room for it twice: then PostgreSQL logs what changed and not
 # the whole row, and, if no indexed column changed, leaves every index alone (a "heap-only tuple").
 _REWRITTEN: Final[dict[str, Any]] = {"postgresql_with": {"fillfactor": "50"}}
-# SQLite keeps the rows of these in their key, where it would have a copy of each key beside a row that is hardly more.
-_KEY_IS_ROW: Final[dict[str, Any]] = {"sqlite_with_rowid": False}
+# What SQLite alone is told, by `sqlite.py`: to tell it here would have each process load its half of SQLAlchemy.
+# It keeps the rows of some in their key, where it would have a copy of each key beside a row that is hardly more.
+_KEY_IS_ROW: Final[dict[str, Any]] = {"info": {"sqlite": {"with_rowid": False}}}
+_NEVER_AGAIN: Final[dict[str, Any]] = {"info": {"sqlite": {"autoincrement": True}}}
 
 
 def _some(*columns: str, where: str, name: str | None = None) -> Index:
     """Index some of the rows."""
-    return Index(name, *columns, postgresql_where=text(where), sqlite_where=text(where))
+    some = text(where)
+    return Index(name, *columns, postgresql_where=some, info={"sqlite": {"where": some}})
 
 
 notifications = Table(
@@ -267,7 +270,7 @@ events = Table(
     UniqueConstraint("id"),
     Index(None, "user_id", "position"),
     Index(None, "notification"),
-    sqlite_autoincrement=True,
+    **_NEVER_AGAIN,
 )
 
 subscribers = Table(
@@ -328,7 +331,7 @@ attempts = Table(
     Column("error", Words),
     Column("response", Words),
     Index(None, "delivery"),
-    sqlite_autoincrement=True,
+    **_NEVER_AGAIN,
 )
 
 idempotency = Table(
