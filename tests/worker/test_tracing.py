@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,6 +37,7 @@ from worker.tracing import TRACEPARENT, well_formed
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SAID = f"00-{TRACE}-b7ad6b7169203331-01"
+LEFT_SECONDS_MAX = 30.0
 BLOCKED = """
 import sys
 class Blocked:
@@ -264,6 +266,7 @@ def test_a_collector_that_is_away_costs_one_warning(monkeypatch: pytest.MonkeyPa
 
 def test_a_stop_does_not_wait_for_a_collector_that_hangs():
     """What cannot be sent is given up within seconds: the grace period of a stop is for notifications."""
+    others = set(threading.enumerate())
     with socket.create_server(("127.0.0.1", 0)) as silent:
         spans = Spans(exporter(f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces"), role="serve")
         with spans.received(SAID, "apple", "acme", time.time()):
@@ -272,3 +275,7 @@ def test_a_stop_does_not_wait_for_a_collector_that_hangs():
         spans.close()
 
     assert time.monotonic() - began < 2 * CLOSE_SECONDS_MAX
+    # A process would have ended. Here the sender tries again at random, which once met a test of Hypothesis.
+    for left in set(threading.enumerate()) - others:
+        left.join(LEFT_SECONDS_MAX)
+        assert not left.is_alive()
