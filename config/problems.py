@@ -1,12 +1,13 @@
 """What is wrong with a configuration, one clear line per mistake, all of them at once."""
 
-import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
+
+from config.nearest import nearest
 
 Path = tuple[str, ...]
 """Where a key is: `("server", "port")`, `("subscribers", "0", "url")`."""
@@ -51,12 +52,12 @@ def _nearest(path: Path, root: type[BaseModel]) -> Path:
     siblings = {name: (*path[:-1], name) for name in _fields(_walk(root, path[:-1]))}
     if len(path) == 1:
         siblings |= {"_".join(known): known for known in _known(root)}
-    if close := difflib.get_close_matches(path[-1], siblings, n=1):
-        return siblings[close[0]]
+    if close := nearest(path[-1], siblings, at_least=0.6):
+        return siblings[close]
     if elsewhere := [known for known in _known(root) if known[-1] == path[-1]]:
         return elsewhere[0]
     pool = siblings or {name: (name,) for name in _fields(root)}
-    return pool[difflib.get_close_matches(path[-1], pool, n=1, cutoff=0.0)[0]]
+    return pool[nearest(path[-1], pool)]
 
 
 def _known(model: type[BaseModel], prefix: Path = ()) -> Iterator[Path]:

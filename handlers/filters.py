@@ -3,11 +3,11 @@
 A filter is a list of patterns; `*` stands for any text, and nothing else is special.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
+from config.nearest import nearest
 from schemas.events import EVENT_TYPES
 
 TYPES_KEPT: Final = 64
@@ -29,8 +29,7 @@ def mistake(patterns: Iterable[str]) -> str | None:
     """Name the first pattern that no type of event fits, and the nearest that does; None: each fits some."""
     for pattern in patterns:
         if not any(map(matcher([pattern]), EVENT_TYPES)):
-            [nearest] = difflib.get_close_matches(pattern, [*EVENT_TYPES, *_FAMILIES], n=1, cutoff=0.0)
-            return f"no type of event fits {pattern!r}: the nearest is {nearest!r}"
+            return f"no type of event fits {pattern!r}: the nearest is {nearest(pattern, (*EVENT_TYPES, *_FAMILIES))!r}"
     return None
 
 

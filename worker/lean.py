@@ -1,25 +1,24 @@
-"""Import packages without what they bring along for what nobody here asks of them: each process is 5 MB smaller.
-
-structlog takes rich, to paint tracebacks, which `config/logs.py` has written plainly; redis-py takes OpenTelemetry
-where that is installed, to count what we count ourselves. Both do without.
-"""
+"""Import packages without what they bring along for what nobody here asks of them: each process is 6 MB smaller."""
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Final
+
+_BROUGHT_ALONG: Final[Mapping[str, str]] = {
+    "structlog": "rich",  # paints tracebacks, which `config/logs.py` has written plainly
+    "redis": "opentelemetry",  # counts what we count ourselves
+    "aiohttp": "frozenlist._frozenlist",  # brings the library of C++ for a few lists of callbacks, which Python can do
+}
+"""Package → what it takes where that is installed, and does without where it is not."""
 
 
-def import_structlog() -> None:
-    """Import structlog before anybody else does, without rich; whoever wants rich imports it later, as ever."""
-    with _as_if_absent("rich"):
-        importlib.import_module("structlog")
-
-
-def import_redis() -> None:
-    """Import redis-py before anybody else does, without OpenTelemetry; traces import that later, as ever."""
-    with _as_if_absent("opentelemetry"):
-        importlib.import_module("redis")
+def import_alone(*packages: str) -> None:
+    """Import these before anybody else does; whoever wants what they bring along imports it later, as ever."""
+    for package in packages:
+        with _as_if_absent(_BROUGHT_ALONG[package]):
+            importlib.import_module(package)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import structlog
 from config.platforms import Amazon, Apple, Google
 from handlers.errors import Unauthentic
 from handlers.platform import Platform
-from schemas.received import Key, Keys, KeyWanted, Received
+from schemas.received import Identity, Key, Keys, KeyWanted, Received
 from worker.abreast import Abreast
 from worker.fetch import Fetch, Fetched, FetchFailed, HttpFetch, may_fetch
 from worker.key_formats import KeyFormatError, read_certificate, read_certificates, read_key_set
@@ -94,20 +94,25 @@ class Trust:
                 source = app.google.jwks
                 self._rings[name, "google"] = shared.setdefault(source, KeySet(source, fetch, clock))
 
-    async def verify(self, platform: Platform, received: Received, settings: Any, now: float) -> Any:
-        """Verify `received` and return its payload, fetching the one key it names if that is not here yet.
+    async def verify(self, platform: Platform, received: Received, settings: Any, now: float) -> Identity:
+        """Verify `received` and say how it calls itself, fetching the one key it names if that is not here yet.
+
+        The payload itself ends with the proof: it takes several times as much room as its bytes, and up to as many
+        proofs as are made in a row would be held while the rows of all of them are written.
 
         Raises:
             Rejected: whatever the platform refuses it for; `unknown_key` if the key's own source does not know it.
             TrustUnavailable: the key could not be fetched.
         """
         ring = self._rings.get((received.app, platform.name), NOTHING)
-        answer = await self._abreast.result(
-            lambda: platform.verify(received, settings=settings, keys=ring.keys, now=now)
-        )
+
+        def prove(keys: Keys) -> Identity | KeyWanted:
+            payload = platform.verify(received, settings=settings, keys=keys, now=now)
+            return payload if isinstance(payload, KeyWanted) else platform.identify(payload)
+
+        answer = await self._abreast.result(lambda: prove(ring.keys))
         if isinstance(answer, KeyWanted):
-            keys = await ring.obtain(answer)
-            answer = platform.verify(received, settings=settings, keys=keys, now=now)
+            answer = prove(await ring.obtain(answer))
         if isinstance(answer, KeyWanted):
             raise Unauthentic("unknown_key")
         return answer

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from config.settings import Door
 from handlers.behind import Behind
 from handlers.platform import Platform
-from schemas.received import Received
+from schemas.received import Identity, Received
 from tests.e2e.running import until
 from tests.web.service import NoNetwork, Service, running, settings
 from tests.web.test_ingest import GOOD, STRIPE, event, signed
@@ -163,7 +163,7 @@ class Waiting(Trust):
 
     waiting = 0
 
-    async def verify(self, platform: Platform, received: Received, settings: Any, now: float) -> Any:
+    async def verify(self, platform: Platform, received: Received, settings: Any, now: float) -> Identity:
         """Wait, and do it."""
         self.waiting += 1
         await self.go_on.wait()

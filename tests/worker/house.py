@@ -98,13 +98,12 @@ class House:
         return Till(platform, Random(seed), product_id=PRODUCT, lifetime_product_id=LIFETIME_PRODUCT)
 
     async def arrive(self, platform: str, shot: Shot) -> Accepted:
-        """Receive as the endpoint does: verify, identify, accept."""
+        """Receive as the endpoint does: verify, accept."""
         received = Received(APP, shot.body, {name.lower(): value for name, value in shot.headers.items()})
         section = self.settings.apps[APP].platform(platform)
-        payload = await self.trust.verify(PLATFORMS[platform], received, section, self.clock())
+        identity = await self.trust.verify(PLATFORMS[platform], received, section, self.clock())
         inbox = Inbox(self.store, self.queue)
         kept = {name: received.headers[name] for name in KEPT_HEADERS if name in received.headers}
-        identity = PLATFORMS[platform].identify(payload)
         arrival = Arrival(APP, platform, identity, shot.body, kept, self.clock(), self.clock())
         return await inbox.accept(arrival)
 

@@ -5,8 +5,10 @@ number, and for the counting tests a `fetch` that answers from a list. Nothing i
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -115,7 +117,8 @@ class TestKeySet:
         verify = trusting(play, publisher)
 
         for _ in range(3):
-            assert play.settings.package_name == (await verify(received(play))).notification.package_name
+            push = received(play)
+            assert GOOGLE.identify(GOOGLE.read(push.body, push.headers)) == await verify(push)
         assert [JWKS] == publisher.asked
 
     async def test_pushes_that_arrive_together_share_one_fetch(self, play):
@@ -277,6 +280,11 @@ class TestKeySet:
         assert [] == publisher.asked
 
 
+def itself(payload):
+    """Identify a payload by all that it is."""
+    return payload
+
+
 def sns_like(url=CERT_URL):
     """Give a platform that wants one certificate and answers with it."""
 
@@ -284,7 +292,7 @@ def sns_like(url=CERT_URL):
         return keys.get(url) or KeyWanted(url, url, "pem")
 
     never = GOOGLE
-    return Platform("amazon", verify, never.identify, nothing_needed, never.normalize, never.read)
+    return Platform("amazon", verify, itself, nothing_needed, never.normalize, never.read)
 
 
 SHOP = Amazon(package_name="com.acme.weather", topic_arns=("arn:aws:sns:us-east-1:123456789012:acme",))
@@ -394,12 +402,12 @@ class TestFiles:
         tell = Platform(
             "apple",
             tell_keys,
-            GOOGLE.identify,
+            itself,
             nothing_needed,
             GOOGLE.normalize,
             GOOGLE.read,
         )
-        ask = partial(trust.verify, tell, settings=section, now=NOW)
+        ask: Callable[[Received], Awaitable[Any]] = partial(trust.verify, tell, settings=section, now=NOW)
 
         assert {f"{tmp_path}/root.pem#0": certificate("one")} == await ask(Received("acme", b""))
         assert {} == await ask(Received("beta", b""))

@@ -75,7 +75,7 @@ class Verbs(click.Group):
         if cmd_name not in self.list_commands(ctx):
             return None
         if cmd_name in STAY_UP:
-            lean.import_structlog()
+            lean.import_alone("structlog")
         command: click.Command = importlib.import_module(VERBS[cmd_name][0]).command
         return command
 

@@ -37,7 +37,7 @@ def command(
     if control is None:  # nobody above has said so
         warn_of_no_key(settings)
     if processes == 1:
-        lean.import_redis()
+        lean.import_alone("redis", "aiohttp")
         from worker.serve import serve
 
         serve(settings, line, share_port=share_port)
@@ -50,7 +50,7 @@ def command(
 
 def _waited(line: Control) -> bool:
     """Import what there is to import, and wait until the supervisor has prepared the work; False: it never will."""
-    lean.import_redis()
+    lean.import_alone("redis", "aiohttp")
     for name in ("config.load", "worker.filters", "worker.serve"):
         importlib.import_module(name)
     return line.waited()

@@ -34,7 +34,7 @@ def command(
         warn_of_no_key(settings)
     count = processes or settings.work.processes
     if count == 1:
-        lean.import_redis()
+        lean.import_alone("redis", "aiohttp")
         from worker.work import work
 
         work(settings, line, share_port=share_port)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,6 +9,7 @@ from aiohttp import web
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, select
 
+from config.nearest import nearest
 from handlers.outgoing import matches
 from handlers.samples import sample
 from schemas.base import Environment
@@ -206,8 +206,7 @@ def _testable(wanted: str | None, asked_for: Sequence[str]) -> str:
     if wanted is None:
         return next((one for one in EVENT_TYPES if matches(asked_for, one)), next(iter(EVENT_TYPES)))
     if wanted not in EVENT_TYPES:
-        near = get_close_matches(wanted, EVENT_TYPES, 1, cutoff=0.0)[0]
-        raise bad_parameter("type", f"There is no such event type; the nearest is {near}.")
+        raise bad_parameter("type", f"There is no such event type; the nearest is {nearest(wanted, EVENT_TYPES)}.")
     return wanted
 
 

@@ -58,8 +58,8 @@ class Taken(Noun):
 class Verifier(Protocol):
     """What this door needs of `worker/trust.py`."""
 
-    async def verify(self, platform: Platform, received: Received, settings: Any, now: float) -> Any:
-        """Return the verified payload, or raise `Rejected` or `TrustUnavailable`."""
+    async def verify(self, platform: Platform, received: Received, settings: Any, now: float) -> Identity:
+        """Say how it calls itself, now that it is verified, or raise `Rejected` or `TrustUnavailable`."""
         ...
 
 
@@ -124,8 +124,7 @@ class Door:
         """Prove who sent it, and learn how it calls itself."""
         began = perf_counter()
         try:
-            payload = await self.trust.verify(endpoint.platform, received, endpoint.settings, self.runtime.clock())
-            return endpoint.platform.identify(payload)
+            return await self.trust.verify(endpoint.platform, received, endpoint.settings, self.runtime.clock())
         finally:
             self.tally.time(child(self.runtime.metrics.verify_seconds, endpoint.platform.name), perf_counter() - began)
 
