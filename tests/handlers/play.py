@@ -12,7 +12,7 @@ from typing import Any
 from config.platforms import Google
 from handlers import ids
 from handlers.google import PLATFORM
-from schemas.entry import Entry, RefundFacts, Said, Source
+from schemas.entry import Entry, PurchaseFacts, RefundFacts, Said, Source, Subject
 from schemas.meaning import Lookup, Meaning
 from tests.handlers.test_oidc import ACCOUNT, AUDIENCE
 
@@ -34,6 +34,12 @@ ORDERED = Lookup("orders", ORDER)
 BOUGHT = Lookup("productsv2", TOKEN)
 REVIEW_TOKEN = "prt-hush-hush"
 MESSAGE_ID = "2070443601311540"
+
+WHOLE = Subject(lineage=(f"token:{TOKEN}",))
+PERIOD = Subject(purchase_id=ORDER, lineage=(f"token:{TOKEN}",))
+PERSON = PurchaseFacts(user_id="u_4711", user_authority="guess")
+PLAN = PERSON.model_copy(update={"kind": "subscription", "product_id": PRODUCT, "expires_at_ms": EXPIRES_AT_MS})
+OLD_TOKEN = "oldmonthlyplan.AO-J1OxOLD"
 
 
 def rtdn(**special: Any) -> dict[str, Any]:
