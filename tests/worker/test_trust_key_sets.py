@@ -1,35 +1,30 @@
-"""Where keys come from: the real `Trust` and `HttpFetch` against real files and a real server on this machine.
+"""When Google's key set is fetched, how long it is believed, and what is answered while it cannot be had.
 
-Real: files, sockets, certificates, signatures (tokens of the simulated Google Play). Doubles: the clock, which is a
-number, and for the counting tests a `fetch` that answers from a list. Nothing is patched.
+Real: `Trust`, signatures (tokens of the simulated Google Play), at the end a socket. Double: the clock, and a `fetch`
+that answers from a list. Nothing is patched.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from functools import partial
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from config.platforms import Amazon, Apple, Google
+from config.platforms import Google
 from handlers.errors import Unauthentic
 from handlers.google import PLATFORM as GOOGLE
-from handlers.platform import Platform, nothing_needed
-from schemas.received import KeyWanted, Received
-from tests.worker.certificates import NOW, certificate, pem
+from schemas.received import Received
+from tests.worker.certificates import NOW
+from tests.worker.publisher import Clock, Publisher, app
 from worker.fetch import Fetched, FetchFailed, HttpFetch
 from worker.simulator.google import GoogleSimulator, create
 from worker.simulator.sale import Sale
-from worker.trust import CERTIFICATES_MAX, Recent, Trust, TrustError, TrustUnavailable, load
+from worker.trust import Trust, TrustUnavailable
 
 pytestmark = pytest.mark.unit
 
 JWKS = "https://www.googleapis.com/oauth2/v3/certs"
-CERT_URL = "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-01d088a6f77103d0fe307c0069e40ed6.pem"
 SALE = Sale(
     user_id="u_4711",
     product_id="com.acme.weather.pro.annual",
@@ -40,41 +35,6 @@ SALE = Sale(
     purchased_at_ms=1_793_900_000_000,
     expires_at_ms=1_825_436_000_000,
 )
-
-
-def app(apple=None, google=None, amazon=None):
-    """Give an app with the sections that are told."""
-    return SimpleNamespace(apple=apple, google=google, amazon=amazon)
-
-
-class Clock:
-    """Seconds that pass when the test says so."""
-
-    def __init__(self):
-        self.now = 1_000.0
-
-    def __call__(self):
-        """Read the clock."""
-        return self.now
-
-
-class Publisher:
-    """Answer each fetch with what is next, the last one for ever, and count."""
-
-    def __init__(self, *answers):
-        self.answers = list(answers)
-        self.asked = []
-        self.was_asked = asyncio.Event()
-
-    async def __call__(self, url):
-        """Answer after giving others their turn."""
-        self.asked.append(url)
-        self.was_asked.set()
-        await asyncio.sleep(0)
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
 
 
 @pytest.fixture(name="play", scope="module")
@@ -278,181 +238,6 @@ class TestKeySet:
         with pytest.raises(Unauthentic, match="unknown_key"):
             await trust.verify(GOOGLE, received(play, forged="unknown_kid"), settings, NOW)
         assert [] == publisher.asked
-
-
-def itself(payload):
-    """Identify a payload by all that it is."""
-    return payload
-
-
-def sns_like(url=CERT_URL):
-    """Give a platform that wants one certificate and answers with it."""
-
-    def verify(_received, *, settings, keys, now):
-        return keys.get(url) or KeyWanted(url, url, "pem")
-
-    never = GOOGLE
-    return Platform("amazon", verify, itself, nothing_needed, never.normalize, never.read)
-
-
-SHOP = Amazon(package_name="com.acme.weather", topic_arns=("arn:aws:sns:us-east-1:123456789012:acme",))
-
-
-class TestCertificates:
-    def verify(self, publisher, settings=SHOP):
-        """Give a `verify` by the platform that wants the certificate of an address."""
-        trust = Trust({"acme": app(amazon=settings)}, publisher)
-        return lambda url=CERT_URL: trust.verify(sns_like(url), Received("acme", b""), settings, NOW)
-
-    async def test_a_certificate_is_fetched_once(self):
-        """What was fetched is known, and requests that arrive together share the fetch."""
-        publisher = Publisher(Fetched(200, pem(certificate())))
-        verify = self.verify(publisher)
-
-        assert [certificate()] * 5 == await asyncio.gather(*(verify() for _ in range(5)))
-        assert certificate() == await verify()
-        assert [CERT_URL] == publisher.asked
-
-    async def test_a_preloaded_certificate_is_never_fetched(self, tmp_path):
-        """A closed network verifies with what the operator put there."""
-        path = tmp_path / "sns.pem"
-        path.write_bytes(pem(certificate()))
-        publisher = Publisher(FetchFailed("unreachable"))
-        settings = SHOP.model_copy(update={"certificates": {CERT_URL: path}})
-
-        assert certificate() == await self.verify(publisher, settings)()
-        assert [] == publisher.asked
-
-    @pytest.mark.parametrize("status", [404, 410])
-    async def test_a_certificate_that_does_not_exist_proves_nothing(self, status):
-        """That there is no such certificate is an answer: not authentic, and no reason to come again."""
-        with pytest.raises(Unauthentic, match="unknown_key"):
-            await self.verify(Publisher(Fetched(status)))()
-
-    @pytest.mark.parametrize(
-        "trouble",
-        [
-            FetchFailed("timeout"),
-            Fetched(500),
-            Fetched(403),
-            Fetched(302),
-            Fetched(200, b"<html>please log in</html>"),
-            Fetched(200, pem(certificate(), certificate("other"))),
-        ],
-    )
-    async def test_a_source_that_makes_no_sense_is_asked_again_later(self, trouble):
-        """Amazon never repeats what was refused, so only certainty refuses; the next one tries again."""
-        publisher = Publisher(trouble, Fetched(200, pem(certificate())))
-        verify = self.verify(publisher)
-        with pytest.raises(TrustUnavailable) as caught:
-            await verify()
-
-        assert 5 == caught.value.retry_after_seconds
-        assert certificate() == await verify()
-
-    async def test_a_flood_of_addresses_is_not_a_flood_of_fetches(self):
-        """Beyond a few fetches at a time the answer is "later", at once."""
-        publisher = Publisher(Fetched(404))
-        verify = self.verify(publisher)
-        outcomes = await asyncio.gather(
-            *(verify(f"{CERT_URL}?{number}") for number in range(50)), return_exceptions=True
-        )
-
-        assert {Unauthentic: 8, TrustUnavailable: 42} == {
-            kind: sum(isinstance(one, kind) for one in outcomes) for kind in (Unauthentic, TrustUnavailable)
-        }
-        assert 8 == len(publisher.asked)
-
-    def test_of_many_certificates_the_ones_used_last_are_kept(self):
-        """Memory is bounded; a look is a use; what is pinned stays."""
-        recent = Recent({"pinned": certificate()})
-        for number in range(CERTIFICATES_MAX):
-            recent.keep(str(number), certificate())
-        assert certificate() == recent["0"]
-        recent.keep("one more", certificate())
-
-        assert CERTIFICATES_MAX + 1 == len(recent) == len(list(recent))
-        assert ("0" in recent, "1" in recent, "pinned" in recent) == (True, False, True)
-
-
-def tell_keys(_received, *, settings, keys, now):
-    """Verify nothing, and tell which keys there are."""
-    return dict(keys)
-
-
-class TestFiles:
-    def test_roots_come_in_either_encoding_and_any_number(self, tmp_path):
-        """A PEM file may hold several roots, a DER file holds one; each has a name of its own."""
-        (tmp_path / "two.pem").write_bytes(pem(certificate("one"), certificate("two", "ec")))
-        (tmp_path / "three.cer").write_bytes(certificate("three").public_bytes(Encoding.DER))
-        paths = (tmp_path / "two.pem", tmp_path / "three.cer")
-        loaded = load({"acme": app(apple=Apple(bundle_id="com.acme.weather", root_certificates=paths))})
-
-        assert {
-            f"{tmp_path}/two.pem#0": certificate("one"),
-            f"{tmp_path}/two.pem#1": certificate("two", "ec"),
-            f"{tmp_path}/three.cer#0": certificate("three"),
-        } == loaded["acme", "apple"]
-
-    async def test_a_platform_gets_the_roots_of_its_app(self, tmp_path):
-        """Trust hands each app's own roots to its verifier, and nothing to an app that has none."""
-        (tmp_path / "root.pem").write_bytes(pem(certificate("one")))
-        section = Apple(bundle_id="com.acme.weather", root_certificates=(tmp_path / "root.pem",))
-        trust = Trust({"acme": app(apple=section), "beta": app()}, Publisher(FetchFailed("unreachable")))
-        tell = Platform(
-            "apple",
-            tell_keys,
-            itself,
-            nothing_needed,
-            GOOGLE.normalize,
-            GOOGLE.read,
-        )
-        ask: Callable[[Received], Awaitable[Any]] = partial(trust.verify, tell, settings=section, now=NOW)
-
-        assert {f"{tmp_path}/root.pem#0": certificate("one")} == await ask(Received("acme", b""))
-        assert {} == await ask(Received("beta", b""))
-
-    @pytest.mark.parametrize(
-        ("sections", "message"),
-        [
-            ({"apple": Apple(bundle_id="a", root_certificates=("gone.pem",))}, r"apps\.acme\.apple\.root_certificates"),
-            ({"apple": Apple(bundle_id="a", root_certificates=("text",))}, "neither a PEM nor a DER certificate"),
-            ({"apple": Apple(bundle_id="a", root_certificates=("broken.pem",))}, "not a PEM certificate"),
-            ({"apple": Apple(bundle_id="a", root_certificates=(".",))}, "cannot be read"),
-            ({"google": ("gone.json",)}, r"apps\.acme\.google\.jwks: .*gone\.json cannot be read \(No such file"),
-            ({"google": ("text",)}, "is not JSON; give another file"),
-            ({"google": ("http://www.googleapis.com/oauth2/v3/certs",)}, "give an https:// address or the path"),
-            ({"google": ("ftp://127.0.0.1/certs",)}, "is not fetched"),
-            ({"amazon": {CERT_URL: "gone.pem"}}, r"apps\.acme\.amazon\.certificates: .*gone\.pem"),
-            ({"amazon": {CERT_URL: "two.pem"}}, "holds 2 certificates instead of one"),
-        ],
-    )
-    def test_a_key_that_cannot_be_used_is_named_with_its_setting(self, tmp_path, monkeypatch, sections, message):
-        """Start-up ends with one sentence: which setting, which file, what is wrong and what to do."""
-        monkeypatch.chdir(tmp_path)
-        (tmp_path / "text").write_text("certificates are in the other folder")
-        (tmp_path / "broken.pem").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
-        (tmp_path / "two.pem").write_bytes(pem(certificate("one"), certificate("two", "ec")))
-        given = dict(sections)
-        if "google" in given:
-            given["google"] = Google(package_name="a", audience="b", service_account_email="c", jwks=given["google"][0])
-        if "amazon" in given:
-            given["amazon"] = SHOP.model_copy(
-                update={"certificates": Amazon(certificates=given["amazon"]).certificates}
-            )
-
-        with pytest.raises(TrustError, match=message):
-            Trust({"acme": app(**given)}, Publisher(FetchFailed("unreachable")))
-
-    def test_a_section_that_is_off_loads_nothing(self):
-        """An endpoint that answers 404 needs no files."""
-        off = app(
-            apple=Apple(root_certificates=("gone.pem",)),
-            google=Google(jwks="gone.json"),
-            amazon=Amazon(certificates={CERT_URL: "gone.pem"}),
-        )
-
-        assert {} == load({"acme": off})
 
 
 async def test_keys_come_over_a_real_socket(play):
