@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import select, update
 
+from handlers.backoff import Verdict
 from tests.services import emptied, postgresql, shared_database, store_url
+from tests.store.outbox_steps import claim, settle
 from tests.store.outbox_story import NOW, announce, event, new_store, subscribe, subscriber
 from worker.store.engine import Store
 from worker.store.subscribers import forget_orphans, remove_subscriber
@@ -26,6 +28,11 @@ def stands(store: Store, id_: str) -> tuple[str, str | None, int]:
     with store.read() as connection:
         row = connection.execute(select(subscribers).where(subscribers.c.id == id_)).one()
         return row.state, row.reason, row.changed_at
+
+
+def state(store: Store, one: str) -> tuple[str, str | None]:
+    """Read whether a subscriber is told anything, and why not."""
+    return stands(store, one)[:2]
 
 
 @pytest.mark.parametrize(
@@ -100,3 +107,38 @@ def test_what_was_queued_during_a_deletion_is_forgotten(store: Store):
         connection.execute(update(deliveries).values(subscriber="sub_deleted"))
         assert 1 == forget_orphans(connection)
         assert [] == list(connection.execute(select(deliveries.c.id)))
+
+
+def test_the_configuration_decides_who_subscribes(store):
+    """Starting again changes, removes and brings back subscribers under the same ids."""
+    (who,) = subscribe(store, subscriber(types=("refund.*",)))
+    subscribe(store)
+    assert ("disabled", "removed_from_configuration") == state(store, who)
+
+    assert [who] == subscribe(store, subscriber(types=("*",), timeout_seconds=5.0), now=NOW + 60)
+
+    assert ("enabled", None) == state(store, who)
+    with store.read() as connection:
+        row = connection.execute(select(subscribers)).one()
+    assert ('["*"]', 5.0, "config", int(NOW)) == (row.types, row.timeout_seconds, row.origin, row.created_at)
+
+
+def test_a_start_enables_what_is_still_configured(store):
+    """A subscriber that was disabled for its failures gets another chance when the operator starts again."""
+    (who,) = subscribe(store, subscriber())
+    settle(store, claim(store, announce(store, [event(1)]))[0], Verdict("failed", 5.0, gone=True))
+
+    subscribe(store, subscriber())
+
+    assert ("enabled", None) == state(store, who)
+
+
+def test_subscribers_of_other_origin_are_left_alone(store):
+    """The configuration speaks only for what came from it."""
+    (who,) = subscribe(store, subscriber())
+    with store.write() as connection:
+        connection.execute(update(subscribers).values(origin="api"))
+
+    subscribe(store)
+
+    assert ("enabled", None) == state(store, who)
