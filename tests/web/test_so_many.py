@@ -13,8 +13,8 @@ import pytest
 
 from config.settings import Subscribing
 from schemas.subscribers import SubscriberWanted
+from tests.store.contention import waits
 from tests.store.outbox_story import SEALER, SECRET
-from tests.store.test_contention import waits
 from tests.worker.desk import Desk, desk
 from worker import keyring
 from worker.deeds import of_the_command_line
