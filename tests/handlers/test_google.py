@@ -1,6 +1,7 @@
 """Google Play: who may speak, and what is in a push.
 
-Real tokens from keys made here; no network, no clock. What notifications mean is in `test_google_meaning.py`.
+Real tokens from keys made here; no network, no clock. What notifications mean is in `test_google_meaning.py`
+and in the files beside it, one for each kind of thing that they tell.
 """
 
 import hashlib
