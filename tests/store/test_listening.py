@@ -3,25 +3,21 @@
 Real: SQLite and PostgreSQL, migrated. No double.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from sqlalchemy import select, update
 
 from schemas.resources import Event
-from tests.store.outbox_story import NOW_MS, announce, delivery_rows, event, new_store, row_of, subscribe, subscriber
+from tests.store.outbox_steps import open_outbox
+from tests.store.outbox_story import NOW_MS, announce, delivery_rows, event, row_of, subscribe, subscriber
 from worker.store import listening, outbox
 from worker.store.engine import Store
 from worker.store.listening import Listener, Queued
 from worker.store.outbox import Claimed
 from worker.store.tables import deliveries, events, subscribers
 
-
-@pytest.fixture(name="store")
-def _store(store_url: str) -> Iterator[Store]:
-    store = new_store(store_url)
-    yield store
-    store.close()
+__all__ = ["open_outbox"]
 
 
 def decide(store: Store, told: Sequence[Event], *, room: int = 10) -> Queued:

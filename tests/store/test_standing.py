@@ -3,57 +3,31 @@
 Real: SQLite and PostgreSQL, migrated. No double.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import pytest
 from sqlalchemy import event as watch
 from sqlalchemy import select, update
 
 from handlers.backoff import LONG_FAILURE_SECONDS, Verdict
+from tests.store.outbox_steps import DELIVERED, FAILED, claim, due, open_outbox, settle
 from tests.store.outbox_story import NOW, NOW_MS, announce, event, new_store, subscribe, subscriber
 from worker.store import outbox
-from worker.store.attempts import Attempt, Recorded, record
 from worker.store.engine import Store
 from worker.store.feed import newest_position
-from worker.store.outbox import Claim, Claimed
+from worker.store.outbox import Claimed
 from worker.store.tables import deliveries, subscribers
 
-DELIVERED = Verdict("delivered")
-FAILED = Verdict("failed", 5.0)
+__all__ = ["open_outbox"]
+
 GONE = Verdict("failed", 5.0, gone=True)
 LONG_MS = int(LONG_FAILURE_SECONDS * 1000)
-
-
-@pytest.fixture(name="store")
-def _store(store_url: str) -> Iterator[Store]:
-    store = new_store(store_url)
-    yield store
-    store.close()
-
-
-def settle(store: Store, claimed: Claim, verdict: Verdict, now_ms: int = NOW_MS) -> Recorded:
-    """Record that an attempt came to this."""
-    ended = Attempt(claimed, verdict, now_ms, 12.5, 200 if verdict is DELIVERED else 503, None, "thanks")
-    with store.write() as connection:
-        return record(connection, [ended], now_ms)
 
 
 def take(store: Store, ids: Sequence[str], now_ms: int = NOW_MS) -> Claimed:
     """Claim in a transaction of its own."""
     with store.write() as connection:
         return outbox.claim(connection, ids, now_ms)
-
-
-def claim(store: Store, ids: Sequence[str], now_ms: int = NOW_MS) -> list[Claim]:
-    """Claim, for stories without a pace."""
-    return list(take(store, ids, now_ms).claims)
-
-
-def due(store: Store, now_ms: int = NOW_MS) -> list[str]:
-    """Ask what is due."""
-    with store.read() as connection:
-        return outbox.due(connection, now_ms, 100)
 
 
 def row(store: Store, id_: str) -> Any:
