@@ -64,6 +64,11 @@ def received(play, *, forged=""):
     return Received("acme", shot.body, {name.lower(): value for name, value in shot.headers.items()})
 
 
+def said(push):
+    """How a push calls itself, read without any proof."""
+    return GOOGLE.identify(GOOGLE.read(push.body, push.headers))
+
+
 def trusting(play, publisher, clock=None):
     """Give a `verify` that needs only what was received."""
     trust = Trust({"acme": app(google=play.settings)}, publisher, clock=clock or Clock())
@@ -78,7 +83,7 @@ class TestKeySet:
 
         for _ in range(3):
             push = received(play)
-            assert GOOGLE.identify(GOOGLE.read(push.body, push.headers)) == await verify(push)
+            assert said(push) == await verify(push)
         assert [JWKS] == publisher.asked
 
     async def test_pushes_that_arrive_together_share_one_fetch(self, play):
@@ -234,7 +239,8 @@ class TestKeySet:
         settings = play.settings.model_copy(update={"jwks": play.file})
         trust = Trust({"acme": app(google=settings)}, publisher)
 
-        assert await trust.verify(GOOGLE, received(play), settings, NOW)
+        push = received(play)
+        assert said(push) == await trust.verify(GOOGLE, push, settings, NOW)
         with pytest.raises(Unauthentic, match="unknown_key"):
             await trust.verify(GOOGLE, received(play, forged="unknown_kid"), settings, NOW)
         assert [] == publisher.asked
@@ -252,4 +258,5 @@ async def test_keys_come_over_a_real_socket(play):
         settings = play.settings.model_copy(update={"jwks": str(publisher.make_url("/jwks"))})
         trust = Trust({"acme": app(google=settings)}, fetch)
 
-        assert await trust.verify(GOOGLE, received(play), settings, NOW)
+        push = received(play)
+        assert said(push) == await trust.verify(GOOGLE, push, settings, NOW)
