@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import BigInteger, Boolean, Connection, Integer, LargeBinary, Table, event, text
+from sqlalchemy import BigInteger, Boolean, Connection, Integer, LargeBinary, Table, event, select, text
 
 from tests.store.outbox_story import subscribe, subscriber
 from tests.worker.desk import Desk, arrival, desk
@@ -18,7 +18,7 @@ from tests.worker.stripe_events import a_refunded_subscription
 from worker.inbox import Inbox
 from worker.process import process
 from worker.store import deliveries as told
-from worker.store import exports, feed, inbox_retention, outbox, retention, selection, tables, timeline, waiting
+from worker.store import exports, feed, inbox_retention, naming, outbox, retention, selection, tables, timeline, waiting
 from worker.store import inbox as inboxes
 from worker.store.engine import Store
 from worker.store.exports import Span
@@ -55,9 +55,12 @@ class Plans:
         """Ask from now on."""
         event.listen(store.engine, "before_cursor_execute", self._executing)
 
-    def _executing(self, _connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+    def _executing(self, _connection: Any, cursor: Any, statement: str, parameters: Any, *context: Any) -> None:
+        *_, many = context
+        # What is asked for many rows has a list of their values. As it was, the probe broke there, and with it the set:
+        # what moves between lineages was never planned, and nobody missed it.
         with cursor.connection.cursor() as other:
-            other.execute(f"{self.ask} {statement}", parameters)
+            other.execute(f"{self.ask} {statement}", parameters[0] if many else parameters)
             self.found.append((statement, "\n".join(row[0] for row in other)))
 
     def scans(self) -> list[tuple[str, str]]:
@@ -84,6 +87,11 @@ def fill(store: Store, rows: int = ROWS, *, counted: bool = True) -> None:
             )
             if counted:
                 connection.execute(text(f"ANALYZE {table.name}"))
+
+
+def processed(at: Desk) -> int:
+    """Count what was brought to its end: of what failed, the later statements were not planned."""
+    return [row["status"] for row in at.rows(tables.notifications)].count("processed")
 
 
 def _value(table: Table, name: str) -> str:
@@ -116,9 +124,14 @@ async def test_no_table_is_read_from_end_to_end(at: Desk):
         feed.read_new(connection, after=ROWS, limit=10)
         feed.position_at(connection, at_ms=ROWS // 2)
         shown = timeline.list_timeline(connection, {"user_id": user}, after=None, limit=10)
+        bought = tables.purchases.c
+        id_, name = connection.execute(select(bought.id, bought.purchase_id).where(bought.user_id == user)).all()[0]
+        known = naming.purchases_known_as(connection, name)
 
     assert shown
+    assert {id_} == known
     assert [] == plans.scans()
+    assert len(a_refunded_subscription("1")) == processed(at)
 
 
 @pytest.mark.parametrize("rows", [FEW, ROWS])
@@ -139,9 +152,11 @@ async def test_no_table_is_read_from_end_to_end_before_anything_was_counted(
             feed.read_feed(connection, after=rows, limit=10)
             outbox.due(connection, 10**13, 100)
             waiting.ask(connection, ["acme", "other"], now_ms=10**13)
+        scans = plans.scans()
+        assert len(ids) == processed(at)
 
     assert len(plans.found) > 10
-    assert [] == plans.scans()
+    assert [] == scans
 
 
 def test_what_became_of_deliveries_is_found_by_indexes(at: Desk):

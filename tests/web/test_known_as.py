@@ -66,8 +66,9 @@ async def test_a_subscription_without_a_payment_finds_nothing(service: Service) 
     assert [] == await found(service, "sub_1")
 
 
-async def test_finding_by_any_id_reads_no_whole_table(service: Service) -> None:
+async def test_finding_by_any_id_reads_no_whole_table(embedded: Service) -> None:
     """However many purchases there are, an id is looked up in an index, and its purchase by its own."""
+    service = embedded  # tests/store/test_plans.py asks PostgreSQL, among rows of many years
     await by_stripe.say(service, "invoice.paid", INVOICE, at=CHARGE["created"])
     asked: list[Any] = []
     engine = service.store.engine
