@@ -18,6 +18,7 @@ from tests.clusters import Cluster
 from worker.store import migrate
 from worker.store.engine import Store, StoreUnavailable
 from worker.store.postgresql import DriverMissing, lock_migration
+from worker.store.sqlite import LOG_PAGES
 from worker.store.tables import locks, metadata
 
 ROW = {"name": "sweeper", "holder": "a", "until_ms": 1}
@@ -70,6 +71,25 @@ def test_a_commit_reaches_the_disk(embedded: Store):
         }
 
     assert {"journal_mode": "wal", "synchronous": 2} == pragmas
+
+
+def test_pages_go_into_the_file_together_and_the_log_does_not_grow_without_end(embedded: Store, tmp_path: Path):
+    """What a few sets change waits in the log, to be written once; after many, the log's room is used again."""
+    database, log = tmp_path / "data" / "clawback.db", tmp_path / "data" / "clawback.db-wal"
+    page, megabytes = 4096, 96
+    with embedded.write() as connection:
+        connection.execute(text("CREATE TABLE filling (bytes BLOB)"))
+    before = database.stat().st_size
+    sizes = []
+    for _ in range(megabytes):
+        with embedded.write() as connection:
+            connection.execute(text("INSERT INTO filling VALUES (zeroblob(1048576))"))
+        sizes.append((database.stat().st_size, log.stat().st_size))
+
+    few = LOG_PAGES * page // 2**20 - 2
+    assert before == sizes[few - 1][0]
+    assert max(of_log for _, of_log in sizes) < (LOG_PAGES * page + 2**21) * 1.02
+    assert sizes[-1][0] > 2 * LOG_PAGES * page
 
 
 def test_a_directory_is_made_for_the_database_and_is_nobody_elses(embedded: Store, tmp_path: Path):
@@ -143,7 +163,8 @@ def test_writers_queue_at_their_start(embedded: Store):
 
 def test_a_writer_that_never_rests_keeps_nobody_out(embedded: Store):
     """Three that begin again as soon as they have committed: each has its turns."""
-    # SQLite asks for a lock ten times a second, and one of three then had one turn of sixty, or gave up.
+    # SQLite asks for a lock ten times a second, and one of three then had one turn of sixty, or gave up. When all asked
+    # more often, whoever had just written was first still, as often as not: one had 1 turn of 180, others 169 and 10.
     turns, together = Counter[str](), threading.Barrier(3)
 
     def write(name: str) -> None:
@@ -161,7 +182,7 @@ def test_a_writer_that_never_rests_keeps_nobody_out(embedded: Store):
     for thread in threads:
         thread.join()
 
-    assert [] == [(name, count) for name, count in turns.items() if count < TURNS / 12]
+    assert [] == [(name, count) for name, count in turns.items() if count < TURNS / 6]
     assert 3 == len(turns)
 
 
