@@ -5,6 +5,7 @@ dependency: put it on PATH, or name it in PY_SPY. Only threads that hold the int
 of Python's own time: whatever waits for the database, the disk or a client is not in it.
 """
 
+import argparse
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from config.logs import configure_logs
@@ -22,7 +23,7 @@ from tests.benchmarks.drain import drain, drained
 from tests.benchmarks.ingest import stored
 from tests.benchmarks.load import shoot
 from tests.benchmarks.piles import APPLE, STRIPE, Kind
-from tests.benchmarks.place import POSTGRESQL, SWEEP_AFTER_SECONDS, Grounds
+from tests.benchmarks.place import POSTGRESQL, STORES, SWEEP_AFTER_SECONDS, Grounds, Place
 
 SECONDS, A_SECOND = 8, 400
 LINES = 32
@@ -79,9 +80,9 @@ def sampled(pid: int, load: Callable[[float], None]) -> list[str]:
         return Path(file.name).read_text().splitlines()
 
 
-def accept(grounds: Grounds, kind: Kind) -> list[str]:
+def accept(place: Place, kind: Kind) -> list[str]:
     """Watch `serve` while it takes notifications."""
-    with grounds.place(POSTGRESQL) as place, place.running("serve") as serving:
+    with place.running("serve") as serving:
         piles = [kind.requests(place, 3_000) for _ in range(6)]
         shoot(place.port, piles.pop())
 
@@ -92,9 +93,9 @@ def accept(grounds: Grounds, kind: Kind) -> list[str]:
         return sampled(serving.pid, load)
 
 
-def work(grounds: Grounds, kind: Kind) -> list[str]:
+def work(place: Place, kind: Kind) -> list[str]:
     """Watch `work` while it processes refunds."""
-    with grounds.place(POSTGRESQL) as place, place.running("work") as workers:
+    with place.running("work") as workers:
         sales = kind.sales(6_000, time.time())
         drain(place, workers, kind, kind.purchases(place, sales, time.time()), {})
         shots = kind.refunds(place, sales, time.time())
@@ -106,14 +107,21 @@ def work(grounds: Grounds, kind: Kind) -> list[str]:
         return sampled(workers.pid, load)
 
 
+PATHS: Mapping[str, Callable[[Place, Kind], list[str]]] = {"accept": accept, "drain": work}
+KINDS: Mapping[str, Kind] = {"stripe": STRIPE, "apple": APPLE}
+
+
 def main(arguments: Sequence[str]) -> None:
     """Watch one hot path, and print where its time goes."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    path, *kind = arguments or ("accept",)
-    watch = {"accept": accept, "drain": work}[path]
-    with Path(os.devnull).open("w") as nowhere, Grounds() as grounds:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.profile", description=__doc__)
+    parser.add_argument("path", nargs="?", default="accept", choices=PATHS, help="whom to watch: `serve`, or `work`")
+    parser.add_argument("kind", nargs="?", default="stripe", choices=KINDS, help="whose notifications")
+    parser.add_argument("--store", default=POSTGRESQL, choices=STORES, help="the database behind it")
+    said = parser.parse_args(arguments)
+    with Path(os.devnull).open("w") as nowhere, Grounds() as grounds, grounds.place(said.store) as place:
         configure_logs(nowhere, as_json=True)
-        sys.stdout.write(report(watch(grounds, APPLE if kind == ["apple"] else STRIPE)) + "\n")
+        sys.stdout.write(report(PATHS[said.path](place, KINDS[said.kind])) + "\n")
 
 
 if __name__ == "__main__":
