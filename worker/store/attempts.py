@@ -4,26 +4,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, tuple_, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from handlers.backoff import Verdict
-from worker.store import standing
+from worker.store import customers, standing
 from worker.store.outbox import Claim, first_in_line
 from worker.store.standing import Outcome
-from worker.store.tables import PENDING, attempts, customers, deliveries
+from worker.store.tables import PENDING, attempts, deliveries
 
-_d, _c = deliveries.c, customers.c
+_d = deliveries.c
 _held = (
     select(_d.id, _d.claimed_until_ms)
     .where(_d.id.in_(bindparam("ids", expanding=True)), _d.status == "pending")
     .order_by(_d.id)
     .with_for_update()
-)
-_customers = (
-    select(_c.user_id)
-    .where(tuple_(_c.app, _c.user_id).in_(bindparam("waiting", expanding=True)))
-    .order_by(_c.app, _c.user_id)
-    .with_for_update(read=True)
 )
 
 
@@ -109,9 +103,7 @@ def _has_failed(attempt: Attempt) -> bool:
 
 def _hold_customers(connection: Connection, ended: Sequence[Attempt]) -> None:
     """Let nobody tell these customers more before this is committed, else neither side would see what may begin now."""
-    waiting = sorted({(a.claim.app, a.claim.user_id) for a in ended if a.claim.customer and a.claim.user_id})
-    if waiting:
-        connection.execute(_customers, {"waiting": waiting})
+    customers.hold(connection, {(a.claim.app, a.claim.user_id) for a in ended if a.claim.customer and a.claim.user_id})
 
 
 def _row(attempt: Attempt) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def ask_each(connection: Connection, look: str, names: Names, keys: Collection[t
 
     Args:
         connection: a transaction.
-        look: SQL of our own for that value, in which `asked.…` is the key's.
+        look: SQL of our own for that value, in which `asked.…` is the key's; it may lock, in the order of the keys.
         names: of the parts of a key.
         keys: texts in the order of these names.
     """
@@ -241,7 +241,7 @@ def _on_postgresql(question: str) -> str:
 
 @lru_cache(maxsize=256)
 def _on_sqlite(question: str) -> str:
-    return re.sub(r" FOR UPDATE.*", "", question).replace("IN ?", "IN (SELECT value FROM json_each(?))")
+    return _unlocked(question).replace("IN ?", "IN (SELECT value FROM json_each(?))")
 
 
 @lru_cache(maxsize=256)
@@ -253,4 +253,8 @@ def _each_on_postgresql(look: str, names: Names) -> str:
 @lru_cache(maxsize=256)
 def _each_on_sqlite(look: str, names: Names) -> str:
     parts = ", ".join(f"json_extract(value, '$[{at}]') AS {quoted(name)}" for at, name in enumerate(names))
-    return f"SELECT asked.*, ({look}) FROM (SELECT {parts} FROM json_each(?)) AS asked"  # noqa: S608 - see above
+    return f"SELECT asked.*, ({_unlocked(look)}) FROM (SELECT {parts} FROM json_each(?)) AS asked"  # noqa: S608 - see above
+
+
+def _unlocked(question: str) -> str:
+    return re.sub(r" FOR (UPDATE|SHARE).*", "", question)

@@ -24,12 +24,12 @@ from schemas.entry import Entry
 from schemas.resources import Entitlement, Purchase, Refund
 from worker.store import bulk
 from worker.store import tables as t
+from worker.store.customers import Customer, ask_counts
 from worker.store.documents import Documents, plain
 from worker.store.engine import Contended
 from worker.store.views import ENTITLEMENTS, PURCHASES, REFUNDS, View
 
-_Customers = Collection[tuple[str, str]]
-"""App and user."""
+_Customers = Collection[Customer]
 _Stored = tuple[dict[str, Lineage], dict[Holder, dict[str, Purchase]]]
 """Lineages, and what their customers hold."""
 _Inserted = tuple[str, int, Callable[[], int]]
@@ -47,7 +47,6 @@ _ENTRIES = "SELECT lineage, document FROM entries WHERE lineage IN ?"
 # what that one waited for. What nobody has locked of it is left out again.
 _THEIR_LINEAGES = f"lineage IN (SELECT lineage FROM refs WHERE {_WANTED_REFS})"  # noqa: S608 - texts of our own
 _THEIR_ENTRIES = f"SELECT lineage, document FROM entries WHERE {_THEIR_LINEAGES}"  # noqa: S608 - texts of our own
-_SEQUENCES = "SELECT app, user_id, sequence FROM customers WHERE app IN ? AND user_id IN ? ORDER BY app, user_id"
 _THEIRS = "app IN ? AND user_id IN ?"
 _ENTRY_COLUMNS = ("id", "lineage", "app", "platform", "kind", "occurred_at_ms", "notification", "document")
 
@@ -120,7 +119,7 @@ def _load(
     everything = [*entries, *(entry for own in said.values() for entry in own)]
     customers = {(entry.app, entry.facts.user_id) for entry in everything if entry.facts.user_id}
     # Everything is asked before anything is read.
-    sequences = _ask_sequences(connection, customers, for_update=for_update)
+    sequences = ask_counts(connection, customers, " FOR UPDATE" if for_update else "")
     entitlements = _ask_entitlements(connection, customers)
     lineages, holdings = _load_views(connection, said, wanted, customers, asked.refunds)
     return Book(
@@ -130,7 +129,7 @@ def _load(
         entitlements={
             Held(Holder(e.app, e.environment, e.user_id), e.key): e for c, e in entitlements if c in customers
         },
-        sequences={whose: count for *customer, count in sequences if (whose := tuple(customer)) in customers},
+        sequences={(app, user_id): count for app, user_id, count in sequences if count is not None},
     )
 
 
@@ -251,11 +250,6 @@ def _load_views(
 
 def _ask_entitlements(connection: Connection, customers: _Customers) -> Iterable[tuple[tuple[Any, ...], Entitlement]]:
     return ENTITLEMENTS.find(connection, "app, user_id", _THEIRS, *_apart(customers)) if customers else ()
-
-
-def _ask_sequences(connection: Connection, customers: _Customers, *, for_update: bool) -> Iterable[Sequence[Any]]:
-    question = f"{_SEQUENCES} FOR UPDATE" if for_update else _SEQUENCES
-    return bulk.ask(connection, question, *_apart(customers)) if customers else ()
 
 
 def _apart(customers: _Customers) -> tuple[list[str], list[str]]:
