@@ -101,7 +101,7 @@ lock: ## Pin every dependency again, with hashes and without addresses
 	uv pip compile pyproject.toml --group dev --extra fast --extra postgresql --extra otel $(LOCK_FLAGS) -o requirements-dev.lock
 	uv pip compile --group pyproject.toml:fuzz $(LOCK_FLAGS) -o requirements-fuzz.lock
 	uv pip compile --group pyproject.toml:audit $(LOCK_FLAGS) -o requirements-audit.lock
-LOCK_FLAGS := --quiet --universal --generate-hashes --no-header --no-annotate
+LOCK_FLAGS := --quiet --no-strip-extras --universal --generate-hashes --no-header --no-annotate
 
 $(VENV)/audit/.installed: requirements-audit.lock
 	$(PYTHON) -m venv --clear $(VENV)/audit

@@ -16,7 +16,7 @@ from tests.house.tree import ROOT
 
 TOOLS = Path(sys.prefix) / "audit"
 INSTALLED = TOOLS / ".installed"
-PACKAGE = re.compile(r"(?P<name>[a-z0-9._-]+)==(?P<version>[^ ;]+)")
+PACKAGE = re.compile(r"(?P<name>[a-z0-9._-]+)(?:\[[a-z0-9,-]+\])?==(?P<version>[^ ;]+)")
 
 
 def make(*arguments: str) -> str:
