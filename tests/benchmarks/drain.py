@@ -28,8 +28,8 @@ from worker.store.tables import entitlements, events, notifications, refunds
 CASES = ((POSTGRESQL, STRIPE, 2), (POSTGRESQL, STRIPE, 1), (POSTGRESQL, APPLE, 2), (SQLITE, STRIPE, 2))
 ARRIVE_TOGETHER = 64
 """As many as a door with 128 connections commits at a time, and so queues in one message: others arrive meanwhile."""
-WARM, SECONDS = 500, 1.5
-"""Customers before the first run; how long a run of ours lasts about."""
+WARM = 500
+"""Customers before the first run."""
 LOOK_SECONDS = 0.005
 DRAIN_SECONDS_MAX = 300.0
 FOLLOW_SECONDS_MAX = 10.0
@@ -63,13 +63,13 @@ def _pair(
     name = f"processed, {kind.name} refunds, {place.store_name}, {count}p"
     workers, idle = running
     turns, seen = Turns(), WARM
-    each = scope.lasting(_both(place, workers, kind, WARM, Turns()), SECONDS, least=500, most=15_000)
-    empty = scope.size(10_000, quick=5_000)
+    each = scope.size(10_000, quick=5_000)
+    _both(place, workers, kind, WARM, Turns())
     for _ in scope.turns(f"{name}, {each:,} each"):
         _both(place, workers, kind, each, turns)
         seen += each
         check(place, seen)
-        turns.noop.append(_noop(place, idle, empty))
+        turns.noop.append(_noop(place, idle, each))
     goal = Goal("ratio", "least", 1.5) if place.store_name == POSTGRESQL and kind is STRIPE else None
     yield Figure(2, name, "/s", turns.ours, turns.noop, "no-op actor", goal, turns.cpu_ms)
     yield Figure(2, f"  {name}: processor time of work", "ms", turns.cpu_ms["work"])
